@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The classifier: arena and packet to rule. It compiles for BPF and for user space, so what is proved outside
+ * is what the kernel runs. It makes no helper call but bpf_loop (for rare, long searches) and keeps every
+ * access within the arena by one AND, which is all the proof the verifier needs. */
+#ifndef FW_CLASSIFY_H
+#define FW_CLASSIFY_H
+
+#include "packet.h"
+#include "tables_abi.h"
+
+#ifndef __BPF__
+static inline long bpf_loop(__u32 n, void *fn, void *ctx, __u64 flags)
+{
+	long (*step)(__u32, void *) = (long (*)(__u32, void *))fn;
+	__u32 i = 0;
+
+	while (i < n && !step(i++, ctx))
+		;
+	return i;
+}
+#endif
+
+/* The arena and the mask that keeps offsets in it: size of the array element (a power of two) less 8. In BPF the
+ * mask is read from the frozen rodata each time: carried in a variable it may be spilled in parts, and then the
+ * verifier (6.1) has forgotten its value. */
+struct tables {
+	const __u8 *base;
+#ifdef __BPF__
+#define T_MASK(t) arena_mask
+#else
+	__u32 mask;
+#define T_MASK(t) ((t)->mask)
+#endif
+};
+
+FW_INLINE __u64 t_u64(const struct tables *t, __u32 off)
+{
+	return *(const __u64 *)(t->base + (off & T_MASK(t)));
+}
+
+FW_INLINE __u32 t_u32(const struct tables *t, __u32 off)
+{
+	__u64 two = *(const __u64 *)(t->base + (off & T_MASK(t)));
+
+	return two >> (off & 4) * 8; /* little endian: the upper half is the later one */
+}
+
+/* 1 if a < b, for values below 2^63. The asm keeps clang from making a branch of it: two-way merges in loops
+ * multiply the verifier's work (clang 14, kernel 6.1). */
+FW_INLINE __u64 t_less(__u64 a, __u64 b)
+{
+	__u64 d = a - b;
+
+#ifdef __BPF__
+	asm volatile("" : "+r"(d));
+#endif
+	return d >> 63;
+}
+
+/* Follow ${e} down to a leaf or next entry. A path never has more than FW_TRIE_DEPTH nodes (the builder sees
+ * to it); running out of steps gives an inner entry, whose value no table uses. */
+FW_INLINE __u64 t_walk(const struct tables *t, __u64 e, __u64 key)
+{
+	for (int i = 0; i < FW_TRIE_DEPTH; i++) {
+		__u32 off = (__u32)e & ~7u;
+
+		if ((e & 3) == FW_TRIE_LEAF || (e & 3) == FW_TRIE_NEXT)
+			break;
+		if ((e & 3) == FW_TRIE_INDEX) {
+			__u64 n = 1ULL << (e >> 40 & 31);
+
+			off += (key >> (e >> 32 & 63) & (n - 1)) * 8;
+		} else {
+			const __u64 *b = (const __u64 *)(t->base + (off & T_MASK(t) & ~63u));
+
+			off += 48 - 8 * (t_less(key, b[0]) + t_less(key, b[1]) + t_less(key, b[2]));
+		}
+		e = t_u64(t, off);
+	}
+	return e;
+}
+
+#define T_KEY(v) ((v) & ~(1ULL << 63))
+
+/* The record of an address, given one direction's entries for it. */
+FW_INLINE __u32 t_address(const struct tables *t, __u64 root4, const __u64 root6[2], const union fw_addr *a)
+{
+	__u64 hi, lo, e;
+
+	if (fw_addr_is4(a))
+		return FW_LEAF_VALUE(t_walk(t, root4, fw_be32(a->w[3])));
+	hi = fw_be64(a->d[0]);
+	e = t_walk(t, hi >> 63 ? root6[1] : root6[0], T_KEY(hi));
+	if ((e & 3) == FW_TRIE_NEXT) {
+		lo = fw_be64(a->d[1]);
+		e = t_u64(t, ((__u32)e & ~7u) + (lo >> 63) * 8);
+		e = t_walk(t, e, T_KEY(lo));
+	}
+	return FW_LEAF_VALUE(e);
+}
+
+#define T_DIMS 4
+struct classes {
+	__u32 rec[T_DIMS]; /* source, destination, service, context */
+};
+
+/* Number of trailing zeros by de Bruijn multiplication: __builtin_ctzll crashes clang 14 for BPF.
+ * (Leiserson, Prokop, Randall, "Using de Bruijn Sequences to Index a 1 in a Computer Word", 1998.) */
+static const __u8 t_debruijn[64] = {
+	0,  1,	2,  53, 3,  7,	54, 27, 4,  38, 41, 8,	34, 55, 48, 28, 62, 5,	39, 46, 44, 42,
+	22, 9,	24, 35, 59, 56, 49, 18, 29, 11, 63, 52, 6,  26, 37, 40, 33, 47, 61, 45, 43, 21,
+	23, 58, 17, 10, 51, 25, 36, 32, 60, 20, 57, 16, 50, 31, 19, 15, 30, 14, 13, 12,
+};
+
+FW_INLINE __u32 t_ctz(__u64 v)
+{
+	return t_debruijn[((v & -v) * 0x022fdd63cc95386dULL) >> 58];
+}
+
+/* A search for the lowest bit that all records of ${c} share: one 64-rule word a step. */
+struct search {
+	struct tables t;
+	struct classes c;
+	__u32 n_super, shift;
+	__u32 super;
+	__u32 word;  /* of the current summary bit: 0 .. 2^shift - 1 */
+	__u64 left;  /* summary bits not yet done */
+	__u32 found; /* rule or FW_NO_RULE */
+	__u32 pad;
+};
+
+FW_INLINE __u64 search_summary(const struct search *s)
+{
+	__u64 sum = ~0ULL;
+
+#pragma clang loop unroll(full)
+	for (int d = 0; d < T_DIMS; d++)
+		sum &= t_u64(&s->t, s->c.rec[d] + s->super * 16);
+	return sum;
+}
+
+/* 1 when done. ${s->left} is not 0. */
+FW_INLINE int search_word(struct search *s)
+{
+	__u32 word = (t_ctz(s->left) << s->shift) + s->word;
+	__u64 v = ~0ULL;
+
+#pragma clang loop unroll(full)
+	for (int d = 0; d < T_DIMS; d++) {
+		__u32 lines = t_u32(&s->t, s->c.rec[d] + s->super * 16 + 8);
+		__u32 line = t_u32(&s->t, lines + (word >> 3) * 4);
+
+		v &= t_u64(&s->t, line + (word & 7) * 8);
+	}
+	if (v) {
+		s->found = ((s->super << (6 + s->shift)) + word) * 64 + t_ctz(v);
+		return 1;
+	}
+	s->word++;
+	if (s->word >> s->shift) {
+		s->word = 0;
+		s->left &= s->left - 1;
+	}
+	return 0;
+}
+
+static long search_step(__u32 i, struct search *s)
+{
+	if (!s->left) {
+		s->super++;
+		s->word = 0;
+		if (s->super >= s->n_super)
+			return 1;
+		s->left = search_summary(s);
+		return 0;
+	}
+	return search_word(s);
+}
+
+/* Enough for the first candidates of nearly every packet; the rest goes through bpf_loop, which is verified
+ * once and not once per step. */
+#define T_INLINE_STEPS 4
+
+/* A function of its own for the stack's sake. t_first(t, n_super, shift, c): the first rule, in priority order, of all the classes; FW_NO_RULE if there is none. */
+FW_NOINLINE __u32 t_first(const struct tables *t, __u32 n_super, __u32 shift, const struct classes *c)
+{
+	struct search s = { .t = *t, .c = *c, .n_super = n_super, .shift = shift, .found = FW_NO_RULE };
+
+	s.left = search_summary(&s);
+	for (int i = 0; i < T_INLINE_STEPS; i++) {
+		if (!s.left)
+			break;
+		if (search_word(&s))
+			return s.found;
+	}
+	if (s.left || n_super > 1)
+		bpf_loop(FW_SUPER_MAX * 64 * 9, search_step, &s, 0);
+	return s.found;
+}
+
+#endif

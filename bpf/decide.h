@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The one decision, for every hook: known flow, else classify, then act, count and report. */
+#ifndef FW_DECIDE_H
+#define FW_DECIDE_H
+
+#include <bpf/bpf_helpers.h>
+
+#include "classify.h"
+#include "count.h"
+#include "emit.h"
+#include "flow.h"
+#include "kernel.h"
+#include "limit.h"
+#include "maps.h"
+
+/* enum fw_action of lib/policy.h */
+#define ACTION_DENY 0
+#define ACTION_ALLOW 1
+#define ACTION_REJECT 2
+#define ACTION_RATE_LIMIT 3
+
+#define TCP_SYN 0x02
+#define TCP_ACK 0x10
+
+enum answer { PASS, DROP, REJECT };
+
+/* What the hook found out before deciding. */
+struct setting {
+	const struct fw_arena *a;
+	struct tables t;
+	__u32 iface_row; /* row of the context table */
+	__u8 owner;	 /* this hook owns the packet's tokens, counters and events */
+	__u8 judged;	 /* the cgroup hook has judged the packet: what is unknown here was known there */
+	const void *sk;
+};
+
+static __always_inline const struct fw_arena *arena_active(void)
+{
+	__u32 zero = 0, slot;
+	struct fw_control *c = bpf_map_lookup_elem(&control, &zero);
+	void *inner;
+
+	if (!c)
+		return 0;
+	slot = FW_WORD_ACTIVE(*(volatile __u64 *)&c->word);
+	if (!slot)
+		return 0;
+	inner = bpf_map_lookup_elem(&arenas, &slot);
+	return inner ? bpf_map_lookup_elem(inner, &zero) : 0;
+}
+
+/* ---- the service dimension ---- */
+
+static __always_inline void service_records(const struct tables *t, const struct fw_dir *d, const struct packet *p,
+					    const struct hook *h, struct classes *may, struct classes *must)
+{
+	__u32 v6 = p->ip_version == 6 ? 256 : 0;
+	__u32 svc = t_u32(t, d->svc + (v6 + p->proto) * 4);
+	const struct fw_svc *s = (const struct fw_svc *)(t->base + (svc & (T_MASK(t) & ~63u)));
+	__u32 row_may = s->a_must, row_must = s->a_must, column = s->b_none;
+	int icmp = (!v6 && p->proto == 1) || (v6 && p->proto == 58);
+
+	if (p->known & (FW_EV_SPORT | FW_EV_ICMP)) {
+		__u64 key = icmp ? p->icmp_type + (p->favoured ? FW_ICMP_FAVOURED : 0) : p->sport;
+
+		row_may = row_must = FW_LEAF_VALUE(t_walk(t, s->a, key));
+	} else if (h->is_call) {
+		row_may = s->a_may; /* not chosen yet */
+	}
+	if (p->known & FW_EV_DPORT)
+		column = FW_LEAF_VALUE(t_walk(t, s->b, p->dport));
+	may->rec[2] = t_u32(t, s->table + (row_may * s->n_b + column) * 4);
+	must->rec[2] = t_u32(t, s->table + (row_must * s->n_b + column) * 4);
+}
+
+/* ---- the context dimension ---- */
+
+/* A walk up the hierarchy, to the deepest cgroup that the policy names. Through bpf_loop, so that the verifier
+ * sees one step and not FW_CGROUP_LEVELS of them. */
+struct climb {
+	struct tables t;
+	__u64 root; /* trie */
+	struct cgroup *cg;
+	__u32 levels, column;
+};
+
+static long climb_step(__u32 i, struct climb *c)
+{
+	__u32 level = FW_CGROUP_LEVELS - 1 - (i & (FW_CGROUP_LEVELS - 1)), v;
+
+	if (!(c->levels >> level & 1))
+		return 0;
+	v = FW_LEAF_VALUE(t_walk(&c->t, c->root, T_KEY(cgroup_ancestor_id(c->cg, level))));
+	if (!v)
+		return 0;
+	c->column = v - 1;
+	return 1;
+}
+
+static __noinline __u32 cgroup_column(const struct tables *t, const struct fw_dir *d, const void *sk)
+{
+	struct climb c = { .t = *t, .root = d->cgroup, .levels = d->cgroup_levels, .column = d->cgroup_must };
+
+	c.cg = sk_cgroup(sk);
+	bpf_loop(FW_CGROUP_LEVELS, climb_step, &c, 0);
+	return c.column;
+}
+
+static __always_inline __u32 context_record(const struct tables *t, const struct fw_dir *d, __u32 iface, __u32 user,
+					    __u32 cgroup)
+{
+	return t_u32(t, d->ctx + ((iface * d->n_user + user) * d->n_cgroup + cgroup) * 4);
+}
+
+static __always_inline void context_records(const struct setting *s, const struct fw_dir *d, const struct packet *p,
+					    const struct hook *h, struct classes *may, struct classes *must)
+{
+	__u32 iface_may = s->iface_row, iface_must = s->iface_row;
+	__u32 user_may = d->user_must, user_must = d->user_must;
+	__u32 cgroup_may = d->cgroup_must, cgroup_must = d->cgroup_must;
+
+	if (h->is_call) {
+		iface_may = d->iface_may;
+		iface_must = d->iface_must;
+	}
+	if (h->has_sk) {
+		if (d->n_user > 1)
+			user_may = user_must = FW_LEAF_VALUE(t_walk(&s->t, d->user, sk_uid(s->sk)));
+		if (d->n_cgroup > 1)
+			cgroup_may = cgroup_must = cgroup_column(&s->t, d, s->sk);
+	} else if (s->judged) {
+		user_may = d->user_may;
+		cgroup_may = d->cgroup_may;
+	}
+	may->rec[3] = context_record(&s->t, d, iface_may, user_may, cgroup_may);
+	must->rec[3] = context_record(&s->t, d, iface_must, user_must, cgroup_must);
+}
+
+/* ---- classify ---- */
+
+#define UNDECIDED (FW_NO_RULE - 1)
+
+/* The first rule that may match if it certainly matches, FW_NO_RULE, or UNDECIDED. */
+static __always_inline __u32 classify(const struct setting *s, const struct packet *p, const struct hook *h)
+{
+	const struct fw_dir *d = &s->a->dir[h->direction];
+	struct classes may, must;
+	__u32 first;
+
+	may.rec[1] = must.rec[1] = t_address(&s->t, d->dst4, d->dst6, &p->dst);
+	if (h->is_call && !(p->known & FW_EV_SADDR)) {
+		may.rec[0] = fw_addr_is4(&p->dst) ? d->src_may[0] : d->src_may[1];
+		must.rec[0] = fw_addr_is4(&p->dst) ? d->src_must[0] : d->src_must[1];
+	} else {
+		may.rec[0] = must.rec[0] = t_address(&s->t, d->src4, d->src6, &p->src);
+	}
+	service_records(&s->t, d, p, h, &may, &must);
+	context_records(s, d, p, h, &may, &must);
+	first = t_first(&s->t, d->n_super, d->shift, &may);
+	/* TC egress after the cgroup hook, connect and sendmsg: some fields are unknown */
+	if ((h->is_call || (h->id == FW_HOOK_TC_EGRESS && s->judged)) &&
+	    first != t_first(&s->t, d->n_super, d->shift, &must))
+		return UNDECIDED;
+	return first;
+}
+
+/* ---- act ---- */
+
+/* Owner and cgroup of the socket, for a new flow or an event: too dear for every packet. */
+static __always_inline void identify(const struct setting *s, struct packet *p, const struct hook *h)
+{
+	if (!h->has_sk || p->known & FW_EV_UID)
+		return;
+	p->uid = sk_uid(s->sk);
+	p->cgroup_id = cgroup_id(sk_cgroup(s->sk));
+	p->known |= FW_EV_UID | FW_EV_CGROUP;
+}
+
+/* What no rule decided has a counter id and log settings of its own. */
+static __always_inline enum answer act_without_rule(const struct setting *s, struct packet *p, const struct hook *h,
+						    __u8 reason, int allow)
+{
+	struct judged j = {
+		.id = FW_REASON_ID(reason, h->direction),
+		.generation = s->a->generation,
+		.verdict = allow ? FW_VERDICT_ALLOW : FW_VERDICT_DENY,
+		.reason = reason,
+	};
+
+	if (!s->owner || (h->is_call && allow))
+		return allow ? PASS : DROP;
+	count(j.id, h->is_call ? COUNT_CALL : allow ? COUNT_ALLOWED : COUNT_DENIED, p->length);
+	if (s->a->flags & (allow ? FW_ARENA_LOG_ALLOW : FW_ARENA_LOG_DENY)) {
+		identify(s, p, h);
+		emit(s->a, h, p, &j);
+	}
+	return allow ? PASS : DROP;
+}
+
+static __always_inline void report(const struct setting *s, struct packet *p, const struct hook *h,
+				   const struct fw_rule_rec *r, struct judged *j)
+{
+	if (!(r->flags & FW_RULE_LOG))
+		return;
+	identify(s, p, h);
+	emit(s->a, h, p, j);
+}
+
+/* A packet of a rate_limit rule: 1 if it is within the limit, else it has been counted and reported. */
+static __always_inline int charge(const struct setting *s, struct packet *p, const struct hook *h,
+				  const struct fw_rule_rec *r)
+{
+	enum limited l = limit_packet(p, r);
+	struct judged j = {
+		.id = r->id,
+		.generation = s->a->generation,
+		.verdict = FW_VERDICT_RATE_LIMITED,
+		.reason = l == LIMIT_NO_MEMORY ? FW_REASON_NO_MEMORY : FW_REASON_RULE,
+	};
+
+	if (l == LIMIT_WITHIN)
+		return 1;
+	count(l == LIMIT_NO_MEMORY ? FW_REASON_ID(FW_REASON_NO_MEMORY, h->direction) : r->id, COUNT_LIMITED,
+	      p->length);
+	report(s, p, h, r, &j);
+	return 0;
+}
+
+/* Allowed by a rule: a new flow where the policy has state. */
+static __always_inline enum answer act_allow(const struct setting *s, struct packet *p, const struct hook *h,
+					     const struct fw_rule_rec *r, const struct flow_ref *f)
+{
+	struct judged j = {
+		.id = r->id,
+		.generation = s->a->generation,
+		.verdict = FW_VERDICT_ALLOW,
+		.reason = FW_REASON_RULE,
+	};
+
+	if (s->a->flags & FW_ARENA_STATEFUL) {
+		identify(s, p, h);
+		j.flow_id = flow_create(p, f, r, s->a->generation, h->direction);
+	} else {
+		j.unlimited = (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	}
+	count(r->id, COUNT_ALLOWED, p->length);
+	report(s, p, h, r, &j);
+	return PASS;
+}
+
+static __always_inline enum answer act_rule(const struct setting *s, struct packet *p, const struct hook *h,
+					    const struct fw_rule_rec *r, const struct flow_ref *f)
+{
+	struct judged j = {
+		.id = r->id,
+		.generation = s->a->generation,
+		.verdict = FW_VERDICT_DENY,
+		.reason = FW_REASON_RULE,
+	};
+
+	if (r->action == ACTION_ALLOW || r->action == ACTION_RATE_LIMIT) {
+		/* of a call, the packet that follows is judged, counted and charged */
+		if (h->is_call || !s->owner)
+			return PASS;
+		if (r->action == ACTION_RATE_LIMIT && !charge(s, p, h, r))
+			return DROP;
+		return act_allow(s, p, h, r, f);
+	}
+	if (s->owner) {
+		count(r->id, h->is_call ? COUNT_CALL : COUNT_DENIED, p->length);
+		report(s, p, h, r, &j);
+	}
+	return r->action == ACTION_REJECT ? REJECT : DROP;
+}
+
+static __always_inline const struct fw_rule_rec *rule_at(const struct setting *s, __u32 off)
+{
+	return (const void *)(s->t.base + (off & T_MASK(&s->t) & ~31u));
+}
+
+/* A packet of a flow. Replies are free; the opener of a flow under a rate_limit rule pays for each packet. */
+static __always_inline enum answer act_flow(const struct setting *s, struct packet *p, const struct hook *h,
+					    const struct fw_flow *w, const struct flow_ref *f)
+{
+	__u32 id = w->rule;
+
+	if (!s->owner || h->is_call)
+		return PASS;
+	if (w->flags & FW_FLOW_LIMITED && flow_from_opener(f, w) && id < s->a->n_ids) {
+		__u32 off = t_u32(&s->t, s->a->by_id + id * 4);
+
+		if (off && !charge(s, p, h, rule_at(s, off)))
+			return DROP;
+	}
+	count(id, COUNT_FLOW, p->length);
+	return PASS;
+}
+
+static __always_inline enum answer decide(const struct setting *s, struct packet *p, const struct hook *h,
+					  enum parsed parsed)
+{
+	const struct fw_dir *d = &s->a->dir[h->direction];
+	struct flow_ref f;
+	__u32 rule;
+
+	if (parsed == PARSED_NOT_IP)
+		return PASS;
+	if (parsed == PARSED_MALFORMED)
+		return act_without_rule(s, p, h, FW_REASON_MALFORMED,
+					s->a->flags & FW_ARENA_MALFORMED_DEFAULT &&
+						d->default_action == ACTION_ALLOW);
+	if (s->a->flags & FW_ARENA_STATEFUL) {
+		struct fw_flow *w;
+
+		/* It may be a reply to a flow, and that can't be told yet: the packet will be judged. */
+		if (h->is_call && p->known & FW_EV_SPORT && !(p->known & FW_EV_SADDR))
+			return PASS;
+		w = flow_find(s->a, p, &f);
+		if (w)
+			return act_flow(s, p, h, w, &f);
+	}
+	rule = classify(s, p, h);
+	if (rule == UNDECIDED)
+		return PASS;
+	if (rule != FW_NO_RULE)
+		return act_rule(s, p, h, rule_at(s, d->rules + rule * sizeof(struct fw_rule_rec)), &f);
+	if (p->favoured)
+		return act_without_rule(s, p, h, FW_REASON_NEIGHBOUR, 1);
+	return act_without_rule(s, p, h, FW_REASON_DEFAULT, d->default_action == ACTION_ALLOW);
+}
+
+#endif

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The programs: each makes of its hook's context a struct packet and asks decide(). */
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_helpers.h>
+
+#include "maps.h"
+#include "parse.h"
+#include "decide.h"
+
+#define LOOPBACK_IFINDEX 1 /* in every network namespace */
+#define TCX_NEXT (-1)	   /* also TC_ACT_UNSPEC: what a clsact filter returns to go on */
+#define IPPROTO_MPTCP 262
+#define ECONNREFUSED 111
+
+/* Bytes of the packet: directly where they are in the linear part, else by the helper of the context's kind. */
+static __always_inline int load(const struct cursor *c, __u32 off, void *to, __u32 len)
+{
+	void *from = c->data + (off & 0x7fff);
+
+	if (from + len <= c->end) {
+		__builtin_memcpy(to, from, len);
+		return 0;
+	}
+	if (off + len > c->total)
+		return -1;
+	return c->is_xdp ? bpf_xdp_load_bytes(c->ctx, off, to, len) : bpf_skb_load_bytes(c->ctx, off, to, len);
+}
+
+/* Parsing is a global function per kind of context: the verifier checks it once by itself and then knows
+ * nothing of what it left in ${p}, which keeps the states of parsing from multiplying with those of
+ * classifying (one program then takes thousands of instructions to verify, not over a million). */
+__noinline int fw_parse_xdp(struct xdp_md *ctx, struct packet *p)
+{
+	struct cursor c = { .data = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end, .ctx = ctx, .is_xdp = 1 };
+
+	if (!p)
+		return PARSED_MALFORMED;
+	c.total = bpf_xdp_get_buff_len(ctx);
+	return parse_ip(&c, p, parse_link(&c, p, 0));
+}
+
+static __always_inline int parse_skb(struct __sk_buff *ctx, struct packet *p, int has_link)
+{
+	struct cursor c = {
+		.data = (void *)(long)ctx->data,
+		.end = (void *)(long)ctx->data_end,
+		.ctx = ctx,
+		.total = ctx->len,
+		.gso = ctx->gso_size != 0,
+	};
+	int tags = 0;
+
+	if (!p)
+		return PARSED_MALFORMED;
+	if (!has_link)
+		return parse_ip(&c, p, fw_be16(ctx->protocol));
+	if (ctx->vlan_present) {
+		tags = 1;
+		p->vlan = ctx->vlan_tci & 0xfff;
+		p->known |= FW_EV_VLAN;
+	}
+	return parse_ip(&c, p, parse_link(&c, p, tags));
+}
+
+__noinline int fw_parse_link(struct __sk_buff *ctx, struct packet *p)
+{
+	return parse_skb(ctx, p, 1);
+}
+
+__noinline int fw_parse_network(struct __sk_buff *ctx, struct packet *p)
+{
+	return parse_skb(ctx, p, 0);
+}
+
+/* The active policy, 0 when there is none. */
+static __always_inline int begin(struct setting *s)
+{
+	s->a = arena_active();
+	if (!s->a)
+		return 0;
+	s->t.base = (const __u8 *)s->a;
+	s->owner = 1;
+	return 1;
+}
+
+static __always_inline int skips_loopback(const struct setting *s, __u32 ifindex)
+{
+	return ifindex == LOOPBACK_IFINDEX && !(s->a->flags & FW_ARENA_LOOPBACK);
+}
+
+static __always_inline __u32 iface_value(const struct setting *s, __u32 ifindex)
+{
+	return FW_LEAF_VALUE(t_walk(&s->t, s->a->iface, ifindex));
+}
+
+static __always_inline void set_iface(struct setting *s, struct packet *p, __u32 ifindex)
+{
+	p->ifindex = ifindex;
+	p->known |= FW_EV_IFACE;
+	if (s->a->flags & FW_ARENA_IFACES)
+		s->iface_row = FW_IFACE_ROW(iface_value(s, ifindex));
+}
+
+/* ---- XDP ---- */
+
+SEC("xdp.frags")
+int fw_xdp(struct xdp_md *ctx)
+{
+	static const struct hook hook = { .id = FW_HOOK_XDP, .direction = FW_INGRESS };
+	struct setting s = {};
+	struct packet p = {};
+
+	if (!begin(&s) || skips_loopback(&s, ctx->ingress_ifindex))
+		return XDP_PASS;
+	set_iface(&s, &p, ctx->ingress_ifindex);
+	return decide(&s, &p, &hook, fw_parse_xdp(ctx, &p)) == PASS ? XDP_PASS : XDP_DROP;
+}
+
+/* ---- TC ---- */
+
+static __always_inline int tc(struct __sk_buff *ctx, const struct hook *hook, int has_link)
+{
+	struct setting s = {};
+	struct packet p = {};
+
+	if (!begin(&s) || skips_loopback(&s, ctx->ifindex))
+		return TCX_NEXT;
+	set_iface(&s, &p, ctx->ifindex);
+	/* What a socket below the attached cgroup sends, the cgroup hook has judged and counted. */
+	if (hook->direction == FW_EGRESS && s.a->flags & FW_ARENA_CGROUP && ctx->sk &&
+	    bpf_skb_ancestor_cgroup_id(ctx, s.a->cgroup_level) == s.a->cgroup) {
+		s.owner = 0;
+		s.judged = 1;
+	}
+	return decide(&s, &p, hook, has_link ? fw_parse_link(ctx, &p) : fw_parse_network(ctx, &p)) == PASS
+		       ? TCX_NEXT : TC_ACT_SHOT;
+}
+
+static const struct hook tc_ingress = { .id = FW_HOOK_TC_INGRESS, .direction = FW_INGRESS };
+static const struct hook tc_egress = { .id = FW_HOOK_TC_EGRESS, .direction = FW_EGRESS };
+
+SEC("tc")
+int fw_tc_ingress(struct __sk_buff *ctx)
+{
+	return tc(ctx, &tc_ingress, 1);
+}
+
+SEC("tc")
+int fw_tc_egress(struct __sk_buff *ctx)
+{
+	return tc(ctx, &tc_egress, 1);
+}
+
+/* Devices without a link header (tun, WireGuard): the packet starts with the IP header. */
+SEC("tc")
+int fw_tc_ingress3(struct __sk_buff *ctx)
+{
+	return tc(ctx, &tc_ingress, 0);
+}
+
+SEC("tc")
+int fw_tc_egress3(struct __sk_buff *ctx)
+{
+	return tc(ctx, &tc_egress, 0);
+}
+
+/* ---- cgroup skb ---- */
+
+static __always_inline int cgroup_skb(struct __sk_buff *ctx, const struct hook *hook)
+{
+	struct setting s = { .sk = ctx->sk };
+	struct packet p = {};
+
+	if (!begin(&s) || !s.sk || skips_loopback(&s, ctx->ifindex))
+		return 1;
+	p.ifindex = ctx->ifindex;
+	p.known = FW_EV_IFACE;
+	/* Sockets of other network namespaces have other interfaces of the same number. */
+	if (s.a->flags & FW_ARENA_IFACES && sk_netns(s.sk) == s.a->netns) {
+		__u32 v = iface_value(&s, ctx->ifindex);
+
+		s.iface_row = FW_IFACE_ROW(v);
+		s.owner = hook->direction == FW_EGRESS || !(v & FW_IFACE_INGRESS_OWNED);
+	}
+	return decide(&s, &p, hook, fw_parse_network(ctx, &p)) == PASS;
+}
+
+SEC("cgroup_skb/ingress")
+int fw_cg_ingress(struct __sk_buff *ctx)
+{
+	static const struct hook hook = { .id = FW_HOOK_CGROUP_INGRESS, .direction = FW_INGRESS };
+
+	return cgroup_skb(ctx, &hook);
+}
+
+SEC("cgroup_skb/egress")
+int fw_cg_egress(struct __sk_buff *ctx)
+{
+	static const struct hook hook = { .id = FW_HOOK_CGROUP_EGRESS, .direction = FW_EGRESS, .has_sk = 1 };
+
+	return cgroup_skb(ctx, &hook);
+}
+
+/* ---- connect and sendmsg ---- */
+
+/* 127.0.0.0/8 and ::1, and the unspecified address, which connects to this host. */
+static __always_inline int is_loopback(const union fw_addr *a)
+{
+	if (fw_addr_is4(a))
+		return a->b[12] == 127 || !a->w[3];
+	return !a->d[0] && !a->w[2] && (a->w[3] == fw_be32(1) || !a->w[3]);
+}
+
+/* Addresses are in ${p}. The rest that is known before there is a packet. */
+static __always_inline int call(struct bpf_sock_addr *ctx, struct packet *p, const struct hook *hook)
+{
+	struct setting s = { .sk = ctx->sk };
+	__u32 sport = 0;
+	enum answer answer;
+
+	if (!begin(&s) || !s.sk || (is_loopback(&p->dst) && !(s.a->flags & FW_ARENA_LOOPBACK)))
+		return 1;
+	p->ip_version = fw_addr_is4(&p->dst) ? 4 : 6;
+	p->proto = ctx->protocol == IPPROTO_MPTCP ? 6 : ctx->protocol;
+	p->known |= FW_EV_ADDRS;
+	if (fw_has_ports(p->proto)) {
+		p->dport = fw_be16(ctx->user_port);
+		p->known |= FW_EV_DPORT;
+		sport = ctx->sk->src_port;
+	}
+	if (sport) {
+		p->sport = sport;
+		p->known |= FW_EV_SPORT;
+	}
+	answer = decide(&s, p, hook, PARSED);
+	if (answer == REJECT && (hook->id == FW_HOOK_CONNECT4 || hook->id == FW_HOOK_CONNECT6))
+		bpf_set_retval(-ECONNREFUSED);
+	return answer == PASS;
+}
+
+static __always_inline int call4(struct bpf_sock_addr *ctx, const struct hook *hook, __u32 src)
+{
+	struct packet p = {};
+
+	fw_addr_set4(&p.dst, ctx->user_ip4);
+	if (src) {
+		fw_addr_set4(&p.src, src);
+		p.known = FW_EV_SADDR;
+	}
+	return call(ctx, &p, hook);
+}
+
+static __always_inline int call6(struct bpf_sock_addr *ctx, const struct hook *hook, const union fw_addr *src)
+{
+	struct packet p = {};
+
+	p.dst.w[0] = ctx->user_ip6[0];
+	p.dst.w[1] = ctx->user_ip6[1];
+	p.dst.w[2] = ctx->user_ip6[2];
+	p.dst.w[3] = ctx->user_ip6[3];
+	if (src->d[0] || src->d[1]) {
+		p.src = *src;
+		p.known = FW_EV_SADDR;
+	}
+	return call(ctx, &p, hook);
+}
+
+SEC("cgroup/connect4")
+int fw_connect4(struct bpf_sock_addr *ctx)
+{
+	static const struct hook hook = { .id = FW_HOOK_CONNECT4, .direction = FW_EGRESS, .is_call = 1, .has_sk = 1 };
+	struct bpf_sock *sk = ctx->sk;
+
+	return call4(ctx, &hook, sk ? sk->src_ip4 : 0);
+}
+
+SEC("cgroup/sendmsg4")
+int fw_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	static const struct hook hook = { .id = FW_HOOK_SENDMSG4, .direction = FW_EGRESS, .is_call = 1, .has_sk = 1 };
+
+	return call4(ctx, &hook, ctx->msg_src_ip4);
+}
+
+SEC("cgroup/connect6")
+int fw_connect6(struct bpf_sock_addr *ctx)
+{
+	static const struct hook hook = { .id = FW_HOOK_CONNECT6, .direction = FW_EGRESS, .is_call = 1, .has_sk = 1 };
+	struct bpf_sock *sk = ctx->sk;
+	union fw_addr src = {};
+
+	if (sk) {
+		src.w[0] = sk->src_ip6[0];
+		src.w[1] = sk->src_ip6[1];
+		src.w[2] = sk->src_ip6[2];
+		src.w[3] = sk->src_ip6[3];
+	}
+	return call6(ctx, &hook, &src);
+}
+
+SEC("cgroup/sendmsg6")
+int fw_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	static const struct hook hook = { .id = FW_HOOK_SENDMSG6, .direction = FW_EGRESS, .is_call = 1, .has_sk = 1 };
+	union fw_addr src;
+
+	src.w[0] = ctx->msg_src_ip6[0];
+	src.w[1] = ctx->msg_src_ip6[1];
+	src.w[2] = ctx->msg_src_ip6[2];
+	src.w[3] = ctx->msg_src_ip6[3];
+	return call6(ctx, &hook, &src);
+}
+
+char _license[] SEC("license") = "GPL";

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The contract between the BPF programs and user space: fixed-width, no implicit padding, sizes asserted.
+ * Everything a reader finds in pinned maps and in the event rings is described here. Any change of layout
+ * or meaning raises FW_ABI. Integers are in host byte order; addresses are 16 bytes in network byte order,
+ * IPv4 as ::ffff:a.b.c.d. (The classifier tables inside an arena: tables_abi.h.) */
+#ifndef FW_ABI_H
+#define FW_ABI_H
+
+#include <linux/types.h>
+
+#define FW_ABI 1
+#define FW_ADDR_LEN 16
+#define FW_COMM_LEN 16
+
+/* ---- verdicts, reasons, hooks: one list each; the names are those of events and metrics ---- */
+#define FW_VERDICTS(X) X(ALLOW, "allow") X(DENY, "deny") X(RATE_LIMITED, "rate_limited")
+#define FW_REASONS(X)                                                                                      \
+	X(RULE, "rule")	      /* a rule matched */                                                         \
+	X(DEFAULT, "default") /* no rule matched */                                                        \
+	X(FLOW, "flow")	      /* belongs to a flow that a rule allowed */                                   \
+	X(MALFORMED, "malformed")                                                                          \
+	X(FRAGMENT, "fragment")                                                                            \
+	X(NEIGHBOUR, "neighbour") /* IPv6 neighbour discovery or MLD, passed whatever the default is */    \
+	X(NO_MEMORY, "no_memory") /* rate limit without memory for a new key */
+#define FW_HOOKS(X)                                                                                        \
+	X(XDP, "xdp", INGRESS)                                                                             \
+	X(TC_INGRESS, "tc_ingress", INGRESS)                                                               \
+	X(TC_EGRESS, "tc_egress", EGRESS)                                                                  \
+	X(CGROUP_INGRESS, "cgroup_ingress", INGRESS)                                                       \
+	X(CGROUP_EGRESS, "cgroup_egress", EGRESS)                                                          \
+	X(CONNECT4, "connect4", EGRESS)                                                                    \
+	X(CONNECT6, "connect6", EGRESS)                                                                    \
+	X(SENDMSG4, "sendmsg4", EGRESS)                                                                    \
+	X(SENDMSG6, "sendmsg6", EGRESS)
+
+#define FW_ENUM_VERDICT(id, name) FW_VERDICT_##id,
+#define FW_ENUM_REASON(id, name) FW_REASON_##id,
+#define FW_ENUM_HOOK(id, name, dir) FW_HOOK_##id,
+enum fw_verdict { FW_VERDICTS(FW_ENUM_VERDICT) FW_VERDICT_COUNT };
+enum fw_reason { FW_REASONS(FW_ENUM_REASON) FW_REASON_COUNT };
+enum fw_hook { FW_HOOKS(FW_ENUM_HOOK) FW_HOOK_COUNT };
+enum { FW_INGRESS, FW_EGRESS };
+
+/* ---- counters: per-CPU array "counters", indexed by counter id ---- */
+
+/* Ids below FW_RULE_ID_FIRST count what no rule decided: id = reason * 2 + direction. A rule's id follows its
+ * name across reloads and is not reused while a resident generation names it. */
+#define FW_RULE_ID_FIRST 64
+#define FW_REASON_ID(reason, direction) ((reason) * 2 + (direction))
+
+/* A judged packet adds to exactly one of the first four and one of the two byte counts. */
+struct fw_counter {
+	__u64 allowed; /* packets allowed by the rule itself (first packets, or all without state) */
+	__u64 denied;
+	__u64 limited; /* verdict rate_limited */
+	__u64 flow;    /* packets allowed because they belong to a flow of the rule */
+	__u64 bytes_passed, bytes_dropped; /* IP bytes */
+	__u64 calls; /* connect() and sendmsg() calls denied: never counted as packets */
+	__u64 lost;  /* events of this id that did not fit into a ring, summed over rings */
+};
+
+/* ---- event rings ---- */
+
+/* Pinned as maps/ringN/events (bpffs allows no dots in names), N < FW_RINGS, each with at most one reader: it
+ * holds flock(LOCK_EX) on the directory maps/ringN, empties the ring, and sets bit N in fw_readers.claimed; programs write only to
+ * claimed rings. */
+#define FW_RINGS 4
+#define FW_RING_BYTES (1u << 20) /* each; a reader maps it, and is to stay below 4 MB */
+#define FW_RING_DIR "ring%d" /* below maps/ */
+
+/* Single element of the mmapable array "readers". */
+struct fw_readers {
+	__u64 claimed;	      /* bit per ring */
+	__u64 lost[FW_RINGS]; /* events that did not fit, since the ring was made */
+	__u64 sent[FW_RINGS]; /* events submitted to the ring; every FW_WAKE_EVERYth wakes the reader */
+};
+#define FW_WAKE_EVERY 256
+
+/* Which fields of an event are known; the others are 0. */
+#define FW_EV_SADDR (1u << 0)	/* source address */
+#define FW_EV_SPORT (1u << 1)
+#define FW_EV_DPORT (1u << 2)
+#define FW_EV_ICMP (1u << 3)	/* icmp_type, icmp_code */
+#define FW_EV_TCP (1u << 4)	/* tcp_flags */
+#define FW_EV_VLAN (1u << 5)	/* vlan: the outer tag's VID */
+#define FW_EV_TASK (1u << 6)	/* pid, comm: the calling task */
+#define FW_EV_UID (1u << 7)	/* uid: the owner of the socket, in the initial user namespace */
+#define FW_EV_CGROUP (1u << 8)	/* cgroup_id: the cgroup v2 of the socket */
+#define FW_EV_IFACE (1u << 9)	/* ifindex */
+#define FW_EV_LENGTH (1u << 10) /* length */
+#define FW_EV_ADDRS (1u << 11)	/* ip_version, dst, proto: absent only for what can't be parsed */
+
+struct fw_event {
+	__u64 time; /* CLOCK_BOOTTIME, ns */
+	__u8 src[FW_ADDR_LEN], dst[FW_ADDR_LEN];
+	__u64 cgroup_id;
+	__u64 flow_id;	  /* 0: no flow; the same for both directions of a flow */
+	__u32 rule;	  /* counter id; below FW_RULE_ID_FIRST: no rule */
+	__u32 generation; /* that decided */
+	__u32 ifindex;
+	__u32 length;	  /* IP bytes */
+	__u32 pid, uid;
+	__u32 suppressed; /* events of this rule left out since its last one (log_limit) */
+	__u16 known;	  /* FW_EV_* */
+	__u16 sport, dport;
+	__u16 vlan;
+	__u8 hook, direction, verdict, reason;
+	__u8 proto, ip_version; /* ip_version: 4 or 6 */
+	__u8 icmp_type, icmp_code;
+	__u8 tcp_flags;
+	__u8 pad[3];
+	__u8 comm[FW_COMM_LEN];
+};
+
+/* Log limit: element of array "log_limits", indexed by counter id. */
+struct fw_log_limit {
+	__u64 arrival;	  /* GCRA: theoretical arrival time, CLOCK_BOOTTIME ns */
+	__u64 suppressed; /* events left out since the last one shown */
+};
+
+/* ---- the control word ---- */
+
+/* Single element of the mmapable array "control". One aligned u64, read once per packet:
+ * bits 0-3 active slot (0: no policy, everything passes), bits 4-7 fallback slot, bits 8-63 trial deadline in
+ * ms of CLOCK_BOOTTIME (0: no trial). */
+struct fw_control {
+	__u64 word;
+};
+#define FW_SLOTS 4 /* 1..3 are used */
+#define FW_WORD_ACTIVE(w) ((w) & 15)
+#define FW_WORD_FALLBACK(w) ((w) >> 4 & 15)
+#define FW_WORD_DEADLINE(w) ((w) >> 8)
+
+/* ---- meta: array of one element of value_size bytes, pinned as maps/meta, replaced by rename ---- */
+
+/* Offsets are from the start of the element. Strings are NUL-terminated UTF-8; offset 0 is no string. */
+#define FW_META_MAGIC 0x6174656d5f7766ULL /* "fw_meta" */
+struct fw_meta {
+	__u64 magic;
+	__u32 abi; /* FW_ABI */
+	__u32 size;
+	__u64 loaded_at; /* CLOCK_REALTIME, ns */
+	__u32 generation;
+	__u32 n_rules;
+	__u8 digest[32]; /* SHA-256 over the judged parts of the IR and what its names resolved to */
+	__u8 build[32];	 /* SHA-256 of the BPF object */
+	__u64 arena_bytes; /* of one slot */
+	__u32 rules;	 /* struct fw_meta_rule[n_rules], in priority order */
+	__u32 links;	 /* struct fw_meta_link[n_links] */
+	__u32 n_links;
+	__u32 ir, ir_len; /* the IR (ir_write(IR_SNAPSHOT)) */
+	__u32 version;	 /* string: version of the fwload that loaded it */
+};
+
+struct fw_meta_rule {
+	__u32 id;   /* counter id */
+	__u32 name; /* string */
+	__u32 file, line; /* rule_source; file is a string or 0 */
+	__u16 priority;
+	__u8 action; /* enum fw_action of policy.h: deny, allow, reject, rate_limit */
+	__u8 directions; /* bit 0 ingress, bit 1 egress */
+	__u32 pad;
+};
+
+/* Where a hook was attached. */
+struct fw_meta_link {
+	__u64 target_id; /* cgroup id; 0 for interfaces */
+	__u32 hook;	 /* enum fw_hook */
+	__u32 ifindex;	 /* 0 for cgroups */
+	__u32 target;	 /* string: interface name or cgroup path */
+	__u32 pin;	 /* string: name below links/; 0 for a clsact filter */
+	__u32 prog_id;
+	__u32 mode;	 /* XDP: 1 native, 2 generic; TC: 3 tcx, 4 clsact; 0 otherwise */
+};
+#define FW_MODE_NATIVE 1
+#define FW_MODE_GENERIC 2
+#define FW_MODE_TCX 3
+#define FW_MODE_CLSACT 4
+
+/* ---- flows: hash maps "flows4" and "flows6" ---- */
+
+/* The two ends of a flow in an order of their own (the greater one is b), so that both directions give the same
+ * key. Ports in host byte order; ICMP echo: both are the identifier as it stands; no ports: 0. */
+struct fw_flow_key4 {
+	__u8 a_addr[4], b_addr[4];
+	__u16 a_port, b_port;
+	__u8 proto;
+	__u8 pad[3];
+};
+struct fw_flow_key6 {
+	__u8 a_addr[16], b_addr[16];
+	__u16 a_port, b_port;
+	__u8 proto;
+	__u8 pad[3];
+};
+#define FW_FLOW_OPENER_B 1 /* end b opened the flow; otherwise a */
+#define FW_FLOW_REPLIED 2
+#define FW_FLOW_LIMITED 4 /* made under a rate_limit rule */
+struct fw_flow {
+	__u64 seen;	   /* CLOCK_MONOTONIC ns (coarse) of a packet at most a second before the last */
+	__u64 cgroup_id;   /* of the opener's socket, 0: unknown */
+	__u32 rule;	   /* counter id of the rule that allowed it */
+	__u32 generation;
+	__u32 ifindex;
+	__u32 uid;	   /* ~0: unknown */
+	__u8 flags;	   /* FW_FLOW_* */
+	__u8 direction;	   /* of the first packet */
+	__u8 state, pad;
+	__u32 id;
+};
+
+/* ---- rate limits: LRU hash "limits" ---- */
+struct fw_limit_key {
+	__u8 addr[FW_ADDR_LEN]; /* IPv6 masked to /64; zero with rate_limit_by: rule */
+	__u32 rule;		/* counter id */
+	__u32 pad;
+};
+/* value: __u64 theoretical arrival time, CLOCK_BOOTTIME ns */
+
+#ifdef __cplusplus
+#define FW_ASSERT_SIZE(t, n) static_assert(sizeof(t) == (n), #t)
+#else
+#define FW_ASSERT_SIZE(t, n) _Static_assert(sizeof(t) == (n), #t)
+#endif
+FW_ASSERT_SIZE(struct fw_counter, 64);
+FW_ASSERT_SIZE(struct fw_readers, 8 + 16 * FW_RINGS);
+FW_ASSERT_SIZE(struct fw_event, 120);
+FW_ASSERT_SIZE(struct fw_control, 8);
+FW_ASSERT_SIZE(struct fw_meta, 128);
+FW_ASSERT_SIZE(struct fw_meta_rule, 24);
+FW_ASSERT_SIZE(struct fw_meta_link, 32);
+FW_ASSERT_SIZE(struct fw_flow_key4, 16);
+FW_ASSERT_SIZE(struct fw_flow_key6, 40);
+FW_ASSERT_SIZE(struct fw_flow, 40);
+FW_ASSERT_SIZE(struct fw_limit_key, 24);
+
+#endif

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Frame to struct packet: Ethernet, up to two VLAN tags (IEEE 802.1Q, 802.1ad), IPv4 (RFC 791), IPv6 and its
+ * extension headers (RFC 8200, RFC 4302 for AH), ports and ICMP type. Pure: the bytes come through load(),
+ * which each hook brings along:
+ *	int load(const struct cursor *c, __u32 off, void *to, __u32 len)   0, or -1 when they are not there */
+#ifndef FW_PARSE_H
+#define FW_PARSE_H
+
+#include "packet.h"
+
+enum parsed { PARSED, PARSED_NOT_IP, PARSED_MALFORMED };
+
+#define ETHERTYPE_IP 0x0800
+#define ETHERTYPE_IP6 0x86dd
+#define ETHERTYPE_VLAN 0x8100
+#define ETHERTYPE_QINQ 0x88a8
+#define VLAN_TAGS_MAX 2
+#define EXT_HEADERS_MAX 8
+
+struct cursor {
+	void *data, *end; /* what can be read directly */
+	void *ctx;
+	__u32 off;   /* of the next header */
+	__u32 total; /* bytes of the packet, from ${data} on */
+	__u32 l4len; /* bytes from the transport header to the end of the IP packet */
+	__u8 gso;    /* a segment train: IP lengths may be 0 (BIG TCP) */
+	__u8 is_xdp; /* for load() */
+};
+
+static __always_inline int load(const struct cursor *c, __u32 off, void *to, __u32 len);
+
+/* Ethernet header and tags. ${tags}: tags already taken off by the kernel. Gives the ethertype or, negative,
+ * -PARSED_MALFORMED. */
+FW_INLINE int parse_link(struct cursor *c, struct packet *p, int tags)
+{
+	__u16 type, tag[2];
+	__u32 off = c->off + 12;
+
+	if (load(c, off, &type, 2))
+		return -PARSED_MALFORMED;
+	for (int i = 0; i <= VLAN_TAGS_MAX; i++) {
+		type = fw_be16(type);
+		off += 2;
+		if (type != ETHERTYPE_VLAN && type != ETHERTYPE_QINQ)
+			break;
+		if (++tags > VLAN_TAGS_MAX || load(c, off, tag, 4))
+			return -PARSED_MALFORMED;
+		if (!(p->known & FW_EV_VLAN))
+			p->vlan = fw_be16(tag[0]) & 0xfff;
+		p->known |= FW_EV_VLAN;
+		type = tag[1];
+		off += 2;
+	}
+	c->off = off;
+	return type;
+}
+
+struct ip4_header {
+	__u8 ihl_version, tos;
+	__u16 total, id, frag;
+	__u8 ttl, proto;
+	__u16 check;
+	__u32 src, dst;
+};
+
+FW_INLINE enum parsed parse_ip4(struct cursor *c, struct packet *p)
+{
+	struct ip4_header h;
+	__u32 ihl, total, avail = c->total - c->off;
+
+	if (load(c, c->off, &h, sizeof(h)) || h.ihl_version >> 4 != 4)
+		return PARSED_MALFORMED;
+	ihl = (h.ihl_version & 15) * 4;
+	total = fw_be16(h.total);
+	if (!total && c->gso)
+		total = avail;
+	if (ihl < sizeof(h) || ihl > total || total > avail)
+		return PARSED_MALFORMED;
+	fw_addr_set4(&p->src, h.src);
+	fw_addr_set4(&p->dst, h.dst);
+	p->ip_version = 4;
+	p->proto = h.proto;
+	p->length = total;
+	p->known |= FW_EV_ADDRS | FW_EV_SADDR | FW_EV_LENGTH;
+	h.frag = fw_be16(h.frag);
+	if (h.frag & 0x1fff)
+		p->frag = FW_FRAG_LATER;
+	else if (h.frag & 0x2000)
+		p->frag = FW_FRAG_FIRST;
+	c->off += ihl;
+	c->l4len = total - ihl;
+	return PARSED;
+}
+
+struct ip6_header {
+	__u8 version, flow[3];
+	__u16 payload;
+	__u8 next, hop;
+	union fw_addr src, dst;
+};
+
+struct ext_header {
+	__u8 next, len;
+	__u16 frag; /* of a fragment header */
+};
+
+/* The chain of extension headers. An unknown one ends it and is the protocol. */
+FW_INLINE enum parsed parse_ext(struct cursor *c, struct packet *p, __u32 left)
+{
+	struct ext_header x;
+	__u32 off = c->off, size;
+	__u8 next = p->proto;
+
+	for (int i = 0; i <= EXT_HEADERS_MAX; i++) {
+		if (next != 0 && next != 43 && next != 44 && next != 51 && next != 60)
+			break;
+		if (i == EXT_HEADERS_MAX || left < 8 || load(c, off, &x, sizeof(x)))
+			return PARSED_MALFORMED;
+		size = next == 44 ? 8 : next == 51 ? (x.len + 2) * 4 : (x.len + 1) * 8;
+		if (size > left)
+			return PARSED_MALFORMED;
+		left -= size;
+		off = (off + size) & 0xffff;
+		if (next == 44) {
+			x.frag = fw_be16(x.frag);
+			if (x.frag & 0xfff8)
+				p->frag = FW_FRAG_LATER;
+			else if (x.frag & 1)
+				p->frag = FW_FRAG_FIRST;
+		}
+		next = x.next;
+		if (p->frag == FW_FRAG_LATER)
+			break;
+	}
+	p->proto = next;
+	c->off = off;
+	c->l4len = left;
+	return PARSED;
+}
+
+FW_INLINE enum parsed parse_ip6(struct cursor *c, struct packet *p, __u8 *hop)
+{
+	struct ip6_header h;
+	__u32 payload, avail = c->total - c->off;
+
+	if (load(c, c->off, &h, sizeof(h)) || h.version >> 4 != 6)
+		return PARSED_MALFORMED;
+	payload = fw_be16(h.payload);
+	if (!payload && c->gso)
+		payload = avail - sizeof(h);
+	if (payload + sizeof(h) > avail)
+		return PARSED_MALFORMED;
+	p->src = h.src;
+	p->dst = h.dst;
+	p->ip_version = 6;
+	p->proto = h.next;
+	p->length = payload + sizeof(h);
+	p->known |= FW_EV_ADDRS | FW_EV_SADDR | FW_EV_LENGTH;
+	*hop = h.hop;
+	c->off += sizeof(h);
+	return parse_ext(c, p, payload);
+}
+
+/* Bytes of transport header without which a packet is truncated; 0: nothing of it is read. */
+FW_INLINE __u32 l4_min(const struct packet *p)
+{
+	switch (p->proto) {
+	case 6:
+		return 20;
+	case 17:
+	case 136:
+		return 8;
+	case 132:
+		return 12;
+	case 1:
+		return p->ip_version == 4 ? 8 : 0;
+	case 58:
+		return p->ip_version == 6 ? 8 : 0;
+	}
+	return 0;
+}
+
+/* Neighbour discovery (RFC 4861: hop limit 255) and multicast listener discovery (RFC 2710, RFC 3810: hop
+ * limit 1, link-local or unspecified source). Routers would have changed the hop limit. */
+FW_INLINE int is_favoured(const struct packet *p, __u8 hop)
+{
+	if (p->icmp_type >= 133 && p->icmp_type <= 136)
+		return hop == 255;
+	if ((p->icmp_type >= 130 && p->icmp_type <= 132) || p->icmp_type == 143)
+		return hop == 1 && ((p->src.b[0] == 0xfe && (p->src.b[1] & 0xc0) == 0x80) ||
+				    (!p->src.d[0] && !p->src.d[1]));
+	return 0;
+}
+
+FW_INLINE enum parsed parse_l4(struct cursor *c, struct packet *p, __u8 hop)
+{
+	__u8 h[14];
+	__u32 min = l4_min(p);
+
+	if (p->frag == FW_FRAG_LATER || !min)
+		return PARSED;
+	if (c->l4len < min)
+		return PARSED_MALFORMED;
+	if (p->proto == 6) {
+		if (load(c, c->off, h, 14))
+			return PARSED_MALFORMED;
+		p->tcp_flags = h[13];
+		p->known |= FW_EV_TCP;
+	} else if (load(c, c->off, h, 8)) {
+		return PARSED_MALFORMED;
+	}
+	if (fw_has_ports(p->proto)) {
+		p->sport = h[0] << 8 | h[1];
+		p->dport = h[2] << 8 | h[3];
+		p->known |= FW_EV_SPORT | FW_EV_DPORT;
+		return PARSED;
+	}
+	p->icmp_type = h[0];
+	p->icmp_code = h[1];
+	__builtin_memcpy(&p->echo_id, h + 4, 2);
+	p->known |= FW_EV_ICMP;
+	p->favoured = p->ip_version == 6 && p->frag == FW_FRAG_NONE && is_favoured(p, hop);
+	return PARSED;
+}
+
+/* parse_ip(c, p, ethertype): the IP packet at ${c->off}. */
+FW_INLINE enum parsed parse_ip(struct cursor *c, struct packet *p, int ethertype)
+{
+	enum parsed r;
+	__u8 hop = 0;
+
+	if (ethertype == ETHERTYPE_IP)
+		r = parse_ip4(c, p);
+	else if (ethertype == ETHERTYPE_IP6)
+		r = parse_ip6(c, p, &hop);
+	else
+		return ethertype < 0 ? PARSED_MALFORMED : PARSED_NOT_IP;
+	return r == PARSED ? parse_l4(c, p, hop) : r;
+}
+
+#endif

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The lowered policy: one contiguous image ("arena") per generation. lib/tables_* write it, classify.h reads
+ * it, in the kernel and in user space alike. All offsets are in bytes from the start of the arena, 8-byte
+ * aligned, below FW_ARENA_MAX. Integers in host byte order.
+ *
+ * Every field that rules can match is a dimension. A look-up in a dimension gives a class: the set of rules
+ * that match in it, as a record of bits. ANDing the records of all dimensions leaves the matching rules; the
+ * lowest bit is the first in priority order ("aggregated bit vector", Baboescu and Varghese, SIGCOMM 2001). */
+#ifndef FW_TABLES_ABI_H
+#define FW_TABLES_ABI_H
+
+#include "fw_abi.h"
+
+#define FW_ARENA_MAGIC 0x52414657 /* "WFAR" */
+#define FW_ARENA_MIN (1u << 20)
+#define FW_ARENA_MAX (1u << 29) /* the verifier bounds variable offsets by BPF_MAX_VAR_OFF */
+
+/* ---- interval trie: a key below 2^63 to a u32 value ----
+ * An entry is a u64:
+ *   leaf      tag 0: bits 32-63 the value
+ *   interval  tag 1: bits 3-31 offset of struct fw_interval, 64-byte aligned
+ *   index     tag 2: bits 3-31 offset of 2^bits entries, bits 32-37 shift, bits 40-44 bits;
+ *             the next entry is number (key >> shift) & (2^bits - 1)
+ *   next      tag 3: bits 3-31 offset of two entries: an IPv6 address goes on with its low 64 bits */
+#define FW_TRIE_LEAF 0
+#define FW_TRIE_INTERVAL 1
+#define FW_TRIE_INDEX 2
+#define FW_TRIE_NEXT 3
+#define FW_TRIE_DEPTH 12 /* nodes on a path, at most */
+#define FW_LEAF(value) ((__u64)(value) << 32)
+#define FW_LEAF_VALUE(e) ((__u32)((e) >> 32))
+
+struct fw_interval {
+	__u64 bound[3]; /* ascending; unused ones are 2^63 - 1 and more */
+	__u64 next[4];	/* next[number of bounds <= key] */
+	__u64 pad;
+};
+
+/* ---- class record: fw_dir.n_super of these ---- */
+/* Bit b of ${summary} says that among the 64 << shift rules from rule ((super * 64 + b) * 64) << shift on at
+ * least one is in the class. ${lines} is the offset of a u32 array with the offset of each 64-byte line of
+ * 512 rules in this part. Equal lines, arrays and records are stored once. */
+struct fw_super {
+	__u64 summary;
+	__u32 lines;
+	__u32 pad;
+};
+#define FW_SUPER_MAX 8
+#define FW_SHIFT_MAX 3
+
+/* ---- service dimension: per protocol, source port (or ICMP type) x destination port ---- */
+#define FW_SVC_COUNT 512      /* [0..255] protocols of IPv4, [256..511] of IPv6 */
+#define FW_ICMP_FAVOURED 256  /* key of a neighbour discovery or MLD packet: its type + this */
+struct fw_svc {
+	__u64 a, b;	     /* tries: source port or ICMP type; destination port; value: row, column */
+	__u32 table;	     /* u32 record offsets, [row * n_b + column] */
+	__u32 n_b;
+	__u32 a_may, a_must; /* rows: type or port unknown; a_must also for "the packet has none" */
+	__u32 b_none;	     /* column: the packet has no destination port */
+	__u32 pad;
+};
+
+/* ---- rules ---- */
+struct fw_rule_rec {
+	__u32 id;     /* counter id */
+	__u8 action;  /* enum fw_action of policy.h */
+	__u8 flags;   /* FW_RULE_* */
+	__u8 rate_by; /* enum fw_rate_by */
+	__u8 pad;
+	__u64 interval;	 /* GCRA: ns between two packets at the rate; 0: no limit */
+	__u64 tolerance; /* GCRA: ns a packet may come early: (burst - 1) * interval */
+	__u32 priority;
+	__u32 pad2;
+};
+#define FW_RULE_LOG 1
+#define FW_NO_RULE ~0u
+
+/* ---- one direction ---- */
+#define FW_CGROUP_LEVELS 16
+struct fw_dir {
+	__u64 src4, dst4;	/* trie entries; key: IPv4 address */
+	__u64 src6[2], dst6[2]; /* by the top bit; key: bits 64-126 of the address, then bits 0-62 */
+	__u32 src_may[2], src_must[2]; /* records for an unknown source: [0] IPv4, [1] IPv6 */
+	__u32 svc;		/* u32[FW_SVC_COUNT] offsets of struct fw_svc */
+	__u32 rules;		/* struct fw_rule_rec[] in priority order */
+	__u32 n_rules;
+	__u32 n_super, shift;
+	/* context: interface x user x cgroup; u32 record offsets,
+	 * [(interface * n_user + user) * n_cgroup + cgroup] */
+	__u32 ctx;
+	__u32 n_user, n_cgroup;
+	__u32 iface_may, iface_must; /* rows for an unknown interface */
+	__u32 user_may, user_must, cgroup_may, cgroup_must;
+	__u64 user;	   /* trie; key: uid */
+	__u64 cgroup;	   /* trie; key: cgroup id; value: column + 1, or 0: look further up the tree */
+	__u32 cgroup_levels; /* below FW_CGROUP_LEVELS; bit l: the policy names a cgroup at level l of the hierarchy */
+	__u8 default_action; /* ACTION_ALLOW or ACTION_DENY */
+	__u8 pad[3];
+};
+
+/* ---- header, at offset 0 ---- */
+#define FW_ARENA_STATEFUL 1
+#define FW_ARENA_LOOPBACK 2	     /* filter_loopback */
+#define FW_ARENA_MALFORMED_DEFAULT 4 /* on_malformed: default */
+#define FW_ARENA_LOG_DENY 8	     /* log_default */
+#define FW_ARENA_LOG_ALLOW 16
+#define FW_ARENA_IFACES 32 /* rules or ownership depend on the interface */
+#define FW_ARENA_CGROUP 64 /* cgroup hooks are attached, below fw_arena.cgroup */
+
+/* Value of the interface trie: bits 0-15 row of fw_dir.ctx, above: */
+#define FW_IFACE_ROW(v) ((v) & 0xffff)
+#define FW_IFACE_INGRESS_OWNED (1u << 16) /* XDP or TC judged the packet before cgroup ingress sees it */
+
+struct fw_arena {
+	__u32 magic, abi;
+	__u32 size; /* bytes in use */
+	__u32 generation;
+	__u32 flags;
+	__u32 netns;	    /* inode of the network namespace whose interfaces are meant */
+	__u64 iface;	    /* trie; key: ifindex */
+	__u64 cgroup;	    /* id of the cgroup the hooks are attached to */
+	__u32 cgroup_level; /* its depth */
+	__u32 tmo_tcp, tmo_udp, tmo_icmp, tmo_generic; /* idle seconds of flows */
+	__u32 pad;
+	__u32 by_id, n_ids; /* u32[n_ids]: counter id to offset of its rate_limit rule, or 0 */
+	__u64 log_interval, log_tolerance; /* ns, as fw_rule_rec's; interval 0: no limit */
+	struct fw_dir dir[2];
+	__u8 digest[32];
+};
+
+FW_ASSERT_SIZE(struct fw_interval, 64);
+FW_ASSERT_SIZE(struct fw_super, 16);
+FW_ASSERT_SIZE(struct fw_svc, 40);
+FW_ASSERT_SIZE(struct fw_rule_rec, 32);
+FW_ASSERT_SIZE(struct fw_dir, 144);
+FW_ASSERT_SIZE(struct fw_arena, 88 + 2 * 144 + 32);
+
+#endif
