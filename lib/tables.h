@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Lowering: a policy, with its names resolved, to the bytes that the classifier reads (bpf/tables_abi.h). Pure:
+ * no system calls, nothing of the kernel. Running out of memory ends the program (die()). */
+#ifndef FW_TABLES_H
+#define FW_TABLES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bpf/tables_abi.h"
+#include "policy.h"
+
+/* A cgroup of the policy. */
+struct res_cgroup {
+	const char *path; /* as in the policy */
+	uint64_t id;	  /* 0: does not exist now */
+	uint32_t level;	  /* depth below the cgroup v2 root */
+};
+
+struct res_user {
+	const char *name; /* as in the policy */
+	uint32_t uid;
+};
+
+struct res_iface {
+	const char *name;
+	uint32_t ifindex;
+	int ingress_owned; /* XDP or TC ingress of this instance judges its packets */
+};
+
+/* What the policy's names mean on this host, and what belongs to the load and not to the policy. */
+struct resolved {
+	struct res_iface *ifaces; /* every interface of the network namespace */
+	size_t n_ifaces;
+	struct res_user *users;
+	size_t n_users;
+	struct res_cgroup *cgroups;
+	size_t n_cgroups;
+	uint32_t netns;		/* inode of the network namespace */
+	uint64_t cgroup_id;	/* where the cgroup hooks are attached; 0: nowhere */
+	uint32_t cgroup_level;
+	const uint32_t *ids;	/* counter id of each rule of the policy, in its order */
+	uint32_t generation;
+	uint8_t digest[32];
+};
+
+struct image {
+	uint8_t *data;
+	size_t size; /* bytes in use, at most FW_ARENA_MAX */
+	size_t room;
+};
+
+/* tables_lower(p, r, out): ${out->data} is the caller's to free (image_free). Returns NULL, or a static text
+ * saying which limit the policy exceeds. */
+const char *tables_lower(const struct policy *p, const struct resolved *r, struct image *out);
+
+void image_free(struct image *im);
+
+/* image_class(size): the size class, a power of two from FW_ARENA_MIN on, that holds ${size} bytes. */
+size_t image_class(size_t size);
+
+#endif

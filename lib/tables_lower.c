@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The whole image: header, and for each direction its rules and dimensions. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tables_build.h"
+
+#define NS_PER_S 1000000000ULL
+
+/* Rounded up, so that a limit never admits more than it says. */
+static uint64_t gcra_interval(uint32_t per_second)
+{
+	return (NS_PER_S + per_second - 1) / per_second;
+}
+
+static uint32_t lower_rules(struct lower *l, uint32_t *by_id)
+{
+	uint32_t off = image_add(l->im, NULL, ((size_t)l->n_rules + 1) * sizeof(struct fw_rule_rec), 32);
+
+	for (uint32_t i = 0; i < l->n_rules && l->im->size <= FW_ARENA_MAX; i++) {
+		const struct rule *r = l->rules[i];
+		struct fw_rule_rec rec = {
+			.id = l->r->ids[l->index[i]],
+			.action = r->action,
+			.flags = r->log ? FW_RULE_LOG : 0,
+			.rate_by = r->rate_by,
+			.priority = r->priority,
+		};
+
+		if (r->action == ACTION_RATE_LIMIT) {
+			rec.interval = gcra_interval(r->rate_pps);
+			rec.tolerance = (r->rate_burst - 1) * rec.interval;
+			by_id[rec.id] = off + i * sizeof(rec);
+		}
+		memcpy(l->im->data + off + i * sizeof(rec), &rec, sizeof(rec));
+	}
+	return off;
+}
+
+static void lower_direction(struct lower *l, const struct context *c, struct fw_arena *head, int direction,
+			    uint32_t *by_id)
+{
+	const struct policy *p = l->p;
+	struct class shape;
+
+	l->direction = direction;
+	l->dir = &head->dir[direction];
+	l->n_rules = 0;
+	for (size_t i = 0; i < p->n_rules; i++) {
+		if (!(p->rules[i].directions & DIR_BIT(direction)))
+			continue;
+		l->index[l->n_rules] = i;
+		l->rules[l->n_rules++] = &p->rules[i];
+	}
+	class_init(&shape, &l->pool, l->n_rules);
+	l->dir->n_rules = l->n_rules;
+	l->dir->n_super = shape.n_super;
+	l->dir->shift = shape.shift;
+	class_free(&shape);
+	l->dir->default_action = p->default_action[direction];
+	l->dir->rules = lower_rules(l, by_id);
+	lower_addresses(l);
+	lower_services(l);
+	lower_context(l, c);
+}
+
+static void lower_header(const struct policy *p, const struct resolved *r, struct fw_arena *head)
+{
+	head->magic = FW_ARENA_MAGIC;
+	head->abi = FW_ABI;
+	head->generation = r->generation;
+	head->netns = r->netns;
+	head->cgroup = r->cgroup_id;
+	head->cgroup_level = r->cgroup_level;
+	head->tmo_tcp = p->timeouts[TMO_TCP_ESTABLISHED];
+	head->tmo_udp = p->timeouts[TMO_UDP_STREAM];
+	head->tmo_icmp = p->timeouts[TMO_ICMP];
+	head->tmo_generic = p->timeouts[TMO_GENERIC];
+	head->flags = (p->stateful ? FW_ARENA_STATEFUL : 0) | (p->filter_loopback ? FW_ARENA_LOOPBACK : 0) |
+		      (p->malformed_default ? FW_ARENA_MALFORMED_DEFAULT : 0) |
+		      (p->log_default_deny ? FW_ARENA_LOG_DENY : 0) |
+		      (p->log_default_allow ? FW_ARENA_LOG_ALLOW : 0) | (r->cgroup_id ? FW_ARENA_CGROUP : 0);
+	if (p->log_rate) {
+		head->log_interval = gcra_interval(p->log_rate);
+		head->log_tolerance = (p->log_burst - 1) * head->log_interval;
+	}
+	memcpy(head->digest, r->digest, sizeof(head->digest));
+}
+
+const char *tables_lower(const struct policy *p, const struct resolved *r, struct image *out)
+{
+	struct lower l = { .p = p, .r = r, .im = out, .pool = { .im = out } };
+	struct fw_arena head = { 0 };
+	struct context c = { 0 };
+	uint32_t *by_id;
+
+	memset(out, 0, sizeof(*out));
+	image_add(out, NULL, sizeof(head), 64);
+	lower_header(p, r, &head);
+	for (size_t i = 0; i < p->n_rules; i++)
+		if (r->ids[i] >= head.n_ids)
+			head.n_ids = r->ids[i] + 1;
+	by_id = xalloc(head.n_ids + 1, sizeof(*by_id));
+	l.rules = xalloc(p->n_rules, sizeof(*l.rules));
+	l.index = xalloc(p->n_rules, sizeof(*l.index));
+	lower_ifaces(&l, &c, &head);
+	for (int d = 0; d < DIR_COUNT && !l.error; d++)
+		lower_direction(&l, &c, &head, d, by_id);
+	head.by_id = image_add(out, by_id, (head.n_ids + 1) * sizeof(*by_id), 8);
+	head.size = out->size;
+	if (!l.error && out->size > FW_ARENA_MAX)
+		l.error = "the tables would exceed 512 MiB";
+	if (!l.error)
+		memcpy(out->data, &head, sizeof(head));
+	context_free(&c);
+	free(by_id);
+	free(l.rules);
+	free(l.index);
+	pool_free(&l.pool);
+	return l.error;
+}
