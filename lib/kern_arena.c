@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Generations: arenas in slots, the control word, the meta blob, pins of maps and programs. */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "kern_load.h"
+#include "tables_build.h"
+
+static const char *const map_pins[KM_COUNT] = {
+	[KM_CONTROL] = "control", [KM_ARENAS] = "arenas",   [KM_COUNTERS] = "counters",
+	[KM_LOG_LIMITS] = "log_limits", [KM_RINGS] = "rings", [KM_READERS] = "readers",
+	[KM_LIMITS] = "limits",	  [KM_FLOWS4] = "flows4",   [KM_FLOWS6] = "flows6",
+};
+
+void kern_init(struct kern *k, struct inst *in)
+{
+	kern_listen();
+	memset(k, 0, sizeof(*k));
+	k->in = in;
+	for (int i = 0; i < KP_COUNT; i++)
+		k->progs[i] = k->old_progs[i] = -1;
+	for (int i = 0; i < KM_COUNT; i++)
+		k->maps[i] = -1;
+	for (int i = 0; i < FW_RINGS; i++)
+		k->rings[i] = -1;
+	k->new_arena = k->new_meta = k->meta_fd = k->old_arenas = -1;
+}
+
+int kern_map_word(struct kern *k)
+{
+	void *p;
+
+	if (k->word)
+		return 0;
+	p = mmap(NULL, sizeof(struct fw_control), PROT_READ | PROT_WRITE, MAP_SHARED, k->maps[KM_CONTROL], 0);
+	if (p == MAP_FAILED) {
+		complain("cannot map the control word: %s", strerror(errno));
+		return EXIT_SYSTEM;
+	}
+	k->word = &((struct fw_control *)p)->word;
+	return 0;
+}
+
+/* The arena map in ${slot} of ${arenas}: fd or -1; its size in ${*bytes}. */
+static int arena_in_slot(int arenas, __u32 slot, size_t *bytes)
+{
+	struct bpf_map_info info = { 0 };
+	__u32 len = sizeof(info), id;
+	int fd;
+
+	if (bpf_map_lookup_elem(arenas, &slot, &id))
+		return -1;
+	fd = bpf_map_get_fd_by_id(id);
+	if (fd < 0)
+		return -1;
+	if (bpf_obj_get_info_by_fd(fd, &info, &len)) {
+		close(fd);
+		return -1;
+	}
+	*bytes = info.value_size;
+	return fd;
+}
+
+static void *map_arena(int fd, size_t bytes, int prot)
+{
+	void *p = mmap(NULL, bytes, prot, MAP_SHARED, fd, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static int read_active(struct kern *k)
+{
+	size_t bytes;
+	void *mem;
+	int fd;
+
+	k->slot = FW_WORD_ACTIVE(*k->word);
+	if (!k->slot)
+		return 0;
+	fd = arena_in_slot(k->maps[KM_ARENAS], k->slot, &bytes);
+	mem = fd >= 0 ? map_arena(fd, bytes, PROT_READ) : NULL;
+	if (fd >= 0)
+		close(fd);
+	if (!mem) {
+		complain("cannot read the active tables of instance %s: %s", k->in->name, strerror(errno));
+		return EXIT_SYSTEM;
+	}
+	k->arena_bytes = bytes;
+	k->active = xalloc(1, sizeof(*k->active));
+	memcpy(k->active, mem, sizeof(*k->active));
+	munmap(mem, bytes);
+	return 0;
+}
+
+/* The blob in a meta map; NULL with a reason. */
+static struct meta *read_meta(int fd, const char **why)
+{
+	struct bpf_map_info info = { 0 };
+	__u32 len = sizeof(info), zero = 0;
+	void *blob = NULL;
+
+	*why = "not a meta map";
+	if (!bpf_obj_get_info_by_fd(fd, &info, &len) && info.max_entries == 1)
+		blob = malloc(info.value_size + 1);
+	if (blob && !bpf_map_lookup_elem(fd, &zero, blob))
+		return meta_parse(blob, info.value_size, why);
+	free(blob);
+	return NULL;
+}
+
+static int open_meta(struct kern *k)
+{
+	char path[INST_PATH_MAX];
+	const char *why;
+
+	k->meta_fd = bpf_obj_get(inst_pin(k->in, path, "maps/meta"));
+	if (k->meta_fd < 0)
+		return 0;
+	k->meta = read_meta(k->meta_fd, &why);
+	if (k->meta)
+		return 0;
+	complain("%s: %s: loaded by another version of fw? --unload it first", path, why);
+	return EXIT_JUDGED;
+}
+
+struct meta *kern_meta_previous(struct kern *k)
+{
+	char path[INST_PATH_MAX];
+	const char *why;
+	struct meta *m;
+	int fd = bpf_obj_get(inst_pin(k->in, path, "maps/meta_previous"));
+
+	if (fd < 0)
+		return NULL;
+	m = read_meta(fd, &why);
+	close(fd);
+	return m;
+}
+
+int kern_open(struct kern *k)
+{
+	char path[INST_PATH_MAX];
+	int err, found = 0;
+
+	for (int i = 0; i < KM_COUNT; i++) {
+		k->maps[i] = bpf_obj_get(inst_pin(k->in, path, "maps/%s", map_pins[i]));
+		if (k->maps[i] >= 0)
+			found++;
+		else if (errno != ENOENT) {
+			complain("cannot open %s: %s", path, strerror(errno));
+			return EXIT_SYSTEM;
+		}
+	}
+	for (int i = 0; i < KP_COUNT; i++)
+		k->progs[i] = bpf_obj_get(inst_pin(k->in, path, "progs/%s", kern_program_name(i)));
+	/* A load that was killed before it was done left some maps: not in use, begin anew. */
+	if (found < KM_COUNT) {
+		for (int i = 0; i < KM_COUNT; i++) {
+			if (k->maps[i] >= 0)
+				close(k->maps[i]);
+			k->maps[i] = -1;
+		}
+		return 0;
+	}
+	err = kern_map_word(k);
+	if (!err)
+		err = open_meta(k);
+	return err ? err : read_active(k);
+}
+
+static int make_arena(size_t bytes)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
+
+	return bpf_map_create(BPF_MAP_TYPE_ARRAY, "fw_arena", sizeof(__u32), bytes, 1, &opts);
+}
+
+/* A new arena map with the first ${len} bytes from ${data}. */
+static int fill_arena(const void *data, size_t len, size_t bytes)
+{
+	int fd = make_arena(bytes);
+	void *mem;
+
+	if (fd < 0)
+		return -1;
+	mem = map_arena(fd, bytes, PROT_READ | PROT_WRITE);
+	if (!mem) {
+		close(fd);
+		return -1;
+	}
+	memcpy(mem, data, len);
+	munmap(mem, bytes);
+	return fd;
+}
+
+/* The generation that decides now, into the new slots map of another size class. */
+static int copy_active(struct kern *k, size_t bytes)
+{
+	size_t old_bytes;
+	int old, fd = -1;
+	void *mem = NULL;
+
+	if (!k->slot || k->old_arenas < 0)
+		return 0;
+	old = arena_in_slot(k->old_arenas, k->slot, &old_bytes);
+	if (old >= 0)
+		mem = map_arena(old, old_bytes, PROT_READ);
+	if (mem)
+		fd = fill_arena(mem, k->active->size, bytes);
+	if (mem)
+		munmap(mem, old_bytes);
+	if (old >= 0)
+		close(old);
+	if (fd >= 0 && !bpf_map_update_elem(k->maps[KM_ARENAS], &k->slot, &fd, 0)) {
+		close(fd);
+		return 0;
+	}
+	complain("cannot copy the active tables: %s", strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return EXIT_SYSTEM;
+}
+
+int kern_stage(struct kern *k, const struct image *im)
+{
+	size_t bytes = k->stage_bytes;
+	int err = 0;
+
+	if (k->fresh_maps[KM_ARENAS])
+		err = copy_active(k, bytes);
+	if (err)
+		return err;
+	/* Not the active slot, and not the one before: programs that still run in it are done by then, because
+	 * the update of the slot in between waited for them. */
+	k->new_slot = k->slot % (FW_SLOTS - 1) + 1;
+	k->new_arena = fill_arena(im->data, im->size, bytes);
+	if (k->new_arena < 0 || bpf_map_update_elem(k->maps[KM_ARENAS], &k->new_slot, &k->new_arena, 0)) {
+		complain("cannot place the tables (%zu bytes): %s", bytes, strerror(errno));
+		return EXIT_SYSTEM;
+	}
+	k->staged = true;
+	return 0;
+}
+
+int kern_stage_meta(struct kern *k, const void *meta, size_t len)
+{
+	__u32 zero = 0;
+
+	k->new_meta = bpf_map_create(BPF_MAP_TYPE_ARRAY, "fw_meta", sizeof(__u32), len, 1, NULL);
+	if (k->new_meta >= 0 && !bpf_map_update_elem(k->new_meta, &zero, meta, 0))
+		return 0;
+	complain("cannot store the policy's names (%zu bytes): %s", len, strerror(errno));
+	return EXIT_SYSTEM;
+}
+
+/* Pin under a temporary name, then rename: the name always leads to something whole. */
+static int pin_over(struct kern *k, int fd, const char *dir, const char *name)
+{
+	char path[INST_PATH_MAX], temp[INST_PATH_MAX];
+
+	inst_pin(k->in, path, "%s/%s", dir, name);
+	unlink(inst_pin(k->in, temp, "%s/%s_new", dir, name));
+	if (bpf_obj_pin(fd, temp)) {
+		complain("cannot pin %s: %s", temp, strerror(errno));
+		return EXIT_SYSTEM;
+	}
+	if (rename(temp, path)) {
+		complain("cannot rename %s: %s", temp, strerror(errno));
+		unlink(temp);
+		return EXIT_SYSTEM;
+	}
+	return 0;
+}
+
+static int pin_rings(struct kern *k)
+{
+	char path[INST_PATH_MAX], dir[32];
+	int err = 0;
+
+	for (int i = 0; !err && i < FW_RINGS; i++) {
+		if (k->rings[i] < 0)
+			continue;
+		snprintf(dir, sizeof(dir), "maps/" FW_RING_DIR, i);
+		if (mkdir(inst_pin(k->in, path, "%s", dir), 0700) && errno != EEXIST) {
+			complain("cannot make %s: %s", path, strerror(errno));
+			return EXIT_SYSTEM;
+		}
+		err = pin_over(k, k->rings[i], dir, "events");
+	}
+	return err;
+}
+
+int kern_pin(struct kern *k)
+{
+	int err = pin_rings(k);
+
+	for (int i = 0; !err && i < KM_COUNT; i++)
+		if (k->fresh_maps[i])
+			err = pin_over(k, k->maps[i], "maps", map_pins[i]);
+	for (int i = 0; !err && k->skel && i < KP_COUNT; i++)
+		if (k->progs[i] >= 0)
+			err = pin_over(k, k->progs[i], "progs", kern_program_name(i));
+	if (!err && k->meta_fd >= 0)
+		err = pin_over(k, k->meta_fd, "maps", "meta_previous");
+	if (!err)
+		err = pin_over(k, k->new_meta, "maps", "meta");
+	return err;
+}
+
+/* Compare and swap: under our lock nobody else should write, but the word is not ours alone. */
+static void set_word(struct kern *k, __u64 word)
+{
+	__u64 old = *k->word;
+
+	while (!__atomic_compare_exchange_n((__u64 *)k->word, &old, word, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		;
+}
+
+void kern_switch(struct kern *k)
+{
+	set_word(k, k->new_slot);
+}
+
+void kern_stop(struct kern *k)
+{
+	set_word(k, 0);
+}
+
+void kern_settle(struct kern *k)
+{
+	for (__u32 s = 1; s < FW_SLOTS; s++)
+		if (s != k->new_slot && s != k->slot)
+			bpf_map_delete_elem(k->maps[KM_ARENAS], &s);
+}
+
+void kern_undo(struct kern *k)
+{
+	if (k->staged && !k->fresh_maps[KM_ARENAS])
+		bpf_map_delete_elem(k->maps[KM_ARENAS], &k->new_slot);
+}
+
+void kern_close(struct kern *k)
+{
+	if (k->word)
+		munmap((void *)(uintptr_t)k->word, sizeof(struct fw_control));
+	for (int i = 0; i < KP_COUNT; i++) {
+		if (k->progs[i] >= 0)
+			close(k->progs[i]);
+		if (k->old_progs[i] >= 0)
+			close(k->old_progs[i]);
+	}
+	for (int i = 0; i < KM_COUNT; i++)
+		if (k->maps[i] >= 0)
+			close(k->maps[i]);
+	for (int i = 0; i < FW_RINGS; i++)
+		if (k->rings[i] >= 0)
+			close(k->rings[i]);
+	if (k->new_arena >= 0)
+		close(k->new_arena);
+	if (k->new_meta >= 0)
+		close(k->new_meta);
+	if (k->meta_fd >= 0)
+		close(k->meta_fd);
+	if (k->old_arenas >= 0)
+		close(k->old_arenas);
+	free(k->active);
+	meta_free(k->meta);
+	kern_skeleton_free(k);
+	kern_init(k, k->in);
+}
+
+size_t kern_memory(int fd)
+{
+	char path[64], line[128];
+	size_t bytes = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "memlock: %zu", &bytes) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return bytes;
+}
+
+size_t kern_state_memory(const struct kern *k)
+{
+	size_t bytes = 0;
+
+	for (int i = 0; i < KM_COUNT; i++)
+		if (k->maps[i] >= 0)
+			bytes += kern_memory(k->maps[i]);
+	return bytes;
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "kern_gauge.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <limits.h>
+#include <net/if.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "attach.h"
+#include "diag.h"
+#include "kern_filter.h"
+#include "resolve.h"
+
+static const char *const mode_names[] = {
+	[0] = "",
+	[FW_MODE_NATIVE] = "native",
+	[FW_MODE_GENERIC] = "generic",
+	[FW_MODE_TCX] = "tcx",
+	[FW_MODE_CLSACT] = "clsact",
+};
+
+/* What the kernel says of an attachment. */
+struct attached {
+	uint32_t prog_id, ifindex;
+	uint64_t cgroup_id;
+};
+
+static void __attribute__((format(printf, 2, 3))) gone(struct hook_gauge *h, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(h->detail, sizeof(h->detail), fmt, ap);
+	va_end(ap);
+	h->up = false;
+}
+
+/* ask_link(v, pin, is_cgroup, a): 0, or -1 with errno. */
+static int ask_link(const struct view *v, const char *pin, bool is_cgroup, struct attached *a)
+{
+	LIBBPF_OPTS(bpf_obj_get_opts, opts, .file_flags = 0); /* links know no read-only */
+	struct bpf_link_info info = {};
+	uint32_t len = sizeof(info);
+	char path[PATH_MAX];
+	int fd, err;
+
+	if (strchr(pin, '/')) {
+		errno = EINVAL;
+		return -1;
+	}
+	snprintf(path, sizeof(path), "/proc/self/fd/%d/links/%s", v->dir, pin);
+	fd = bpf_obj_get_opts(path, &opts);
+	if (fd < 0)
+		return -1;
+	err = bpf_obj_get_info_by_fd(fd, &info, &len);
+	close(fd);
+	if (err)
+		return -1;
+	a->prog_id = info.prog_id;
+	/* A tcx link (6.6) has its ifindex where an XDP link has it. */
+	if (is_cgroup)
+		a->cgroup_id = info.cgroup.cgroup_id;
+	else
+		a->ifindex = info.xdp.ifindex;
+	return 0;
+}
+
+/* ask_filter(v, l, a): the same of a clsact filter, which is no link and goes with its interface. */
+static int ask_filter(const struct view *v, const struct fw_meta_link *l, struct attached *a)
+{
+	const struct target t = { .hook = (enum fw_hook)l->hook, .ifindex = l->ifindex };
+
+	a->prog_id = filter_prog(v->instance, &t);
+	a->ifindex = l->ifindex;
+	if (!a->prog_id)
+		errno = ENOENT;
+	return a->prog_id ? 0 : -1;
+}
+
+/* A renamed interface is still protected; a new one that took the name is not. */
+static void check_iface(struct hook_gauge *h, const struct attached *a, bool here)
+{
+	uint32_t named;
+	char name[IF_NAMESIZE];
+
+	if (!a->ifindex) {
+		gone(h, "the interface was deleted");
+	} else if (!here) {
+		snprintf(h->detail, sizeof(h->detail), "in another network namespace: the name was not checked");
+	} else if ((named = if_nametoindex(h->target)) == 0) {
+		if (if_indextoname(a->ifindex, name))
+			snprintf(h->detail, sizeof(h->detail), "the interface is called %s now", name);
+		else
+			gone(h, "the interface left this network namespace");
+	} else if (named != a->ifindex) {
+		gone(h, "another interface has the name now (index %u, attached to %u)", named, a->ifindex);
+	}
+}
+
+static void check_cgroup(struct hook_gauge *h, const struct attached *a)
+{
+	uint32_t level;
+	uint64_t id;
+
+	if (!a->cgroup_id)
+		gone(h, "the cgroup was removed");
+	else if (cgroup_lookup(h->target, &id, &level))
+		gone(h, "no such cgroup now: %s", strerror(errno));
+	else if (id != a->cgroup_id)
+		gone(h, "another cgroup has the path now");
+}
+
+static void check_hook(struct hook_gauge *h, const struct view *v, const struct meta *m, const struct fw_meta_link *l,
+		       bool here)
+{
+	const char *pin = meta_string(m, l->pin);
+	struct attached a = {};
+
+	h->up = true;
+	if (!pin && !here) {
+		snprintf(h->detail, sizeof(h->detail), "in another network namespace: not checked");
+		return;
+	}
+	if (pin ? ask_link(v, pin, !l->ifindex, &a) : ask_filter(v, l, &a)) {
+		if (errno == ENOENT || errno == ENODEV)
+			gone(h, "the %s was removed", pin ? "link's pin" : "filter");
+		else
+			gone(h, "cannot read the %s: %s", pin ? "link" : "filter", strerror(errno));
+		return;
+	}
+	if (l->ifindex)
+		check_iface(h, &a, here);
+	else
+		check_cgroup(h, &a);
+	if (h->up && a.prog_id != l->prog_id)
+		gone(h, "another program took the place (id %u, loaded as %u)", a.prog_id, l->prog_id);
+}
+
+int gauge_hooks(struct gauges *g, const struct view *v, uint32_t netns)
+{
+	uint32_t n = g->meta->head->n_links;
+	struct stat ns;
+	bool here = !netns || stat("/proc/self/ns/net", &ns) || (uint32_t)ns.st_ino == netns;
+
+	libbpf_set_print(NULL); /* it has its own words for a filter that is not there */
+	g->hooks = calloc(n + 1ul, sizeof(*g->hooks));
+	if (!g->hooks) {
+		complain("out of memory");
+		return -1;
+	}
+	for (; g->n_hooks < n; g->n_hooks++) {
+		const struct fw_meta_link *l = &g->meta->links[g->n_hooks];
+		struct hook_gauge *h = &g->hooks[g->n_hooks];
+
+		h->hook = l->hook < FW_HOOK_COUNT ? hook_name((enum fw_hook)l->hook) : "unknown";
+		h->mode = l->mode < sizeof(mode_names) / sizeof(*mode_names) ? mode_names[l->mode] : "unknown";
+		h->target = meta_string(g->meta, l->target);
+		if (!h->target)
+			h->target = "";
+		check_hook(h, v, g->meta, l, here);
+	}
+	return 0;
+}

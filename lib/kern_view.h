@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A loaded instance as its readers see it: pinned maps opened by directory fds, nothing changed, nothing
+ * locked. Pins are found below $FW_BPFFS (default /sys/fs/bpf) in fw/INSTANCE/maps. */
+#ifndef FW_KERN_VIEW_H
+#define FW_KERN_VIEW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bpf/fw_abi.h"
+#include "meta.h"
+
+#define INSTANCE_DEFAULT "default"
+#define INSTANCE_NAME_MAX 63
+
+/* instance_name_ok(s): letters, digits, '_' and '-' (bpffs allows no dots), at most INSTANCE_NAME_MAX. */
+bool instance_name_ok(const char *s);
+
+struct view {
+	char instance[INSTANCE_NAME_MAX + 1];
+	int dir;				   /* directory of the instance (O_PATH) */
+	int maps;				   /* directory "maps" in it (O_PATH) */
+	const volatile struct fw_control *control; /* shared memory; NULL in views without these maps */
+	struct fw_readers *readers; /* shared memory; written only with VIEW_READER and only by atomics */
+};
+#define VIEW_NONE                                                                                            \
+	{                                                                                                    \
+		.dir = -1, .maps = -1                                                                        \
+	}
+
+enum view_use {
+	VIEW_WATCH,  /* everything read-only */
+	VIEW_READER, /* the readers map may be written, to claim a ring */
+};
+
+/* What a map is; a copy of the kernel's answer, so that callers need no libbpf. */
+struct map_facts {
+	uint32_t type, key_size, value_size, max_entries, flags, id;
+};
+
+/* view_open(v, instance, use): open and check: a bpf file system, directories owned by root and writable by
+ * nobody else, maps of the expected shape. 0, or an exit status (EXIT_SYSTEM, EXIT_USAGE) after complaining
+ * on stderr; ${v} can be closed in any case. */
+int view_open(struct view *v, const char *instance, enum view_use use);
+
+/* view_close(v): unmap and close; harmless on VIEW_NONE and twice. */
+void view_close(struct view *v);
+
+/* view_gone(v): the instance was unloaded (its pin directory is no longer in the file system). */
+int view_gone(const struct view *v);
+
+/* view_meta(v, why): a fresh copy of the meta map, which a loader may have replaced since. The caller owns
+ * it. NULL with a text in ${*why} (static, or strerror's). */
+struct meta *view_meta(const struct view *v, const char **why);
+
+/* view_map(v, name, writable, facts): the pinned map maps/${name} ("counters", "ring0/events"); an fd
+ * (close-on-exec) or -1 with errno. ${facts} may be NULL. */
+int view_map(const struct view *v, const char *name, int writable, struct map_facts *facts);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "load_ids.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "names.h"
+#include "tables_build.h"
+
+static void mark(const struct meta *m, bool *used, size_t room)
+{
+	for (__u32 i = 0; m && i < m->head->n_rules; i++)
+		if (m->rules[i].id < room)
+			used[m->rules[i].id] = true;
+}
+
+__u32 *ids_assign(const struct policy *p, const struct meta *last, const struct meta *before, bool *fresh,
+		  __u32 *n_ids)
+{
+	size_t room = FW_RULE_ID_FIRST + p->n_rules + (last ? last->head->n_rules : 0) +
+		      (before ? before->head->n_rules : 0) + 1;
+	__u32 *ids = xalloc(p->n_rules, sizeof(*ids)), next = FW_RULE_ID_FIRST;
+	bool *used = xalloc(room, sizeof(*used));
+	struct names names = { 0 };
+	struct where nowhere = { 0 };
+
+	mark(last, used, room);
+	mark(before, used, room);
+	for (__u32 i = 0; last && i < last->head->n_rules; i++) {
+		const char *name = meta_string(last, last->rules[i].name);
+
+		if (name)
+			names_add(&names, name, &nowhere, last->rules[i].id);
+	}
+	*n_ids = FW_RULE_ID_FIRST;
+	for (size_t i = 0; i < p->n_rules; i++) {
+		struct name *old = names_find(&names, p->rules[i].name);
+
+		fresh[i] = !old;
+		if (!old)
+			while (used[next])
+				next++;
+		ids[i] = old ? old->value : next++;
+		if (ids[i] >= *n_ids)
+			*n_ids = ids[i] + 1;
+	}
+	names_free(&names);
+	free(used);
+	return ids;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A load in progress, for lib/load*.c only, and what is said about it. */
+#ifndef FW_LOAD_REPORT_H
+#define FW_LOAD_REPORT_H
+
+#include "kern_link.h"
+#include "load.h"
+
+struct load {
+	struct policy *p;
+	const struct load_options *o;
+	struct resolved resolved;
+	struct targets targets;
+	bool default_attach; /* neither policy nor command line said where */
+	struct inst inst;
+	struct kern kern;
+	struct meta *before; /* of the generation before the active one, or NULL */
+	struct placing placing;
+	bool all_placed;
+	__u8 build[32];
+	__u32 *ids, n_ids;
+	bool *fresh;
+	struct image image;
+	struct kern_sizes sizes;
+	bool need[KP_COUNT];
+	bool programs; /* were loaded anew */
+};
+
+/* report_plan(l): what a load would do, on stdout (-n). */
+void report_plan(const struct load *l);
+
+/* report_done(l): what the default attachment does not see (stderr, not with -q); more with -v. */
+void report_done(const struct load *l);
+
+#endif

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "resolve.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <mntent.h>
+#include <net/if.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cgroup_path.h"
+#include "field_value.h"
+#include "tables_build.h"
+
+/* Mount point of cgroup v2: /sys/fs/cgroup, /sys/fs/cgroup/unified, or wherever. */
+static const char *cgroup_mount(void)
+{
+	static char path[4096];
+	struct mntent *m;
+	FILE *f;
+
+	if (*path)
+		return path;
+	f = setmntent("/proc/self/mounts", "re");
+	while (f && (m = getmntent(f)))
+		if (!strcmp(m->mnt_type, "cgroup2")) {
+			snprintf(path, sizeof(path), "%s", m->mnt_dir);
+			break;
+		}
+	if (f)
+		endmntent(f);
+	return *path ? path : NULL;
+}
+
+int cgroup_open(const char *path)
+{
+	const char *mount = cgroup_mount();
+	char full[8192];
+
+	if (!mount) {
+		errno = ENODEV;
+		return -1;
+	}
+	snprintf(full, sizeof(full), "%s/%s", mount, cgroup_below_mount(path));
+	return open(full, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+int cgroup_lookup(const char *path, uint64_t *id, uint32_t *level)
+{
+	const char *below = cgroup_below_mount(path);
+	int fd = cgroup_open(path);
+	struct stat st;
+
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, &st)) {
+		close(fd);
+		return -1;
+	}
+	close(fd);
+	*id = st.st_ino; /* kernfs: the inode number is the cgroup's id */
+	*level = 0;
+	for (const char *s = below; *s; s++)
+		if (*s != '/' && (s == below || s[-1] == '/'))
+			++*level;
+	return 0;
+}
+
+static void resolve_ifaces(struct resolved *r)
+{
+	struct if_nameindex *all = if_nameindex();
+	size_t n = 0;
+
+	while (all && all[n].if_index)
+		n++;
+	r->ifaces = xalloc(n, sizeof(*r->ifaces));
+	for (size_t i = 0; i < n; i++) {
+		r->ifaces[i].name = strdup(all[i].if_name);
+		r->ifaces[i].ifindex = all[i].if_index;
+	}
+	r->n_ifaces = n;
+	if (all)
+		if_freenameindex(all);
+}
+
+static void resolve_user(struct diag *d, const struct rule *rule, const char *name, struct resolved *r)
+{
+	uint64_t uid;
+
+	for (size_t i = 0; i < r->n_users; i++)
+		if (!strcmp(r->users[i].name, name))
+			return;
+	if (parse_uint(name, UINT32_MAX - 1, &uid)) {
+		struct passwd *pw = getpwnam(name);
+
+		if (!pw) {
+			diag_error(d, &rule->keys[RK_USERS], rule->name, "user '%s' does not exist on this host", name);
+			return;
+		}
+		uid = pw->pw_uid;
+	}
+	r->users = realloc(r->users, (r->n_users + 1) * sizeof(*r->users));
+	if (!r->users)
+		die(EXIT_SYSTEM, "out of memory");
+	r->users[r->n_users++] = (struct res_user){ .name = name, .uid = uid };
+}
+
+static void resolve_cgroup(struct diag *d, const struct rule *rule, const char *path, struct resolved *r)
+{
+	struct res_cgroup c = { .path = path };
+
+	for (size_t i = 0; i < r->n_cgroups; i++)
+		if (!strcmp(r->cgroups[i].path, path))
+			return;
+	if (cgroup_lookup(path, &c.id, &c.level))
+		diag_warn(d, &rule->keys[RK_CGROUPS], rule->name,
+			  "cgroup %s: %s; the rule matches nobody there until the next load", path, strerror(errno));
+	else if (c.level >= FW_CGROUP_LEVELS)
+		diag_error(d, &rule->keys[RK_CGROUPS], rule->name, "cgroup %s is more than %d levels deep", path,
+			   FW_CGROUP_LEVELS - 1);
+	r->cgroups = realloc(r->cgroups, (r->n_cgroups + 1) * sizeof(*r->cgroups));
+	if (!r->cgroups)
+		die(EXIT_SYSTEM, "out of memory");
+	r->cgroups[r->n_cgroups++] = c;
+}
+
+void resolve(struct diag *d, const struct policy *p, struct resolved *r)
+{
+	struct stat st;
+
+	if (!stat("/proc/self/ns/net", &st))
+		r->netns = st.st_ino;
+	resolve_ifaces(r);
+	for (size_t i = 0; i < p->n_rules; i++) {
+		for (size_t k = 0; k < p->rules[i].n_users; k++)
+			resolve_user(d, &p->rules[i], p->rules[i].users[k], r);
+		for (size_t k = 0; k < p->rules[i].n_cgroups; k++)
+			resolve_cgroup(d, &p->rules[i], p->rules[i].cgroups[k], r);
+	}
+}
+
+struct res_iface *resolve_iface(const struct resolved *r, const char *name)
+{
+	for (size_t i = 0; i < r->n_ifaces; i++)
+		if (!strcmp(r->ifaces[i].name, name))
+			return &r->ifaces[i];
+	return NULL;
+}
+
+void resolved_free(struct resolved *r)
+{
+	for (size_t i = 0; i < r->n_ifaces; i++)
+		free((char *)r->ifaces[i].name);
+	free(r->ifaces);
+	free(r->users);
+	free(r->cgroups);
+}
