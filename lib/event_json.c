@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Events as JSON lines. This is what limits fwmon, so: no printf, no strlen, words with their keys prepared
+ * by the preprocessor, and rule, interface and cgroup escaped once when they are first met. */
+#include "event.h"
+
+#include <string.h>
+
+#include "put.h"
+#include "rfc3339.h"
+
+/* A word with its key: copied as a whole in one fixed-size move, of which len bytes count (EVENT_ROOM_MAX
+ * leaves space behind every line). */
+#define FRAGMENT 39
+struct fragment {
+	uint8_t len;
+	char text[FRAGMENT];
+};
+#define FRAGMENT_OF(key, name)                                                                               \
+	{                                                                                                    \
+		sizeof(",\"" key "\":\"" name "\"") - 1, ",\"" key "\":\"" name "\""                         \
+	}
+#define VERDICT(id, name) FRAGMENT_OF("verdict", name),
+#define REASON(id, name) FRAGMENT_OF("reason", name),
+#define HOOK(id, name, dir) FRAGMENT_OF("hook", name),
+static const struct fragment verdicts[] = {FW_VERDICTS(VERDICT)};
+static const struct fragment reasons[] = {FW_REASONS(REASON)};
+static const struct fragment hooks[] = {FW_HOOKS(HOOK)};
+static const struct fragment directions[] = {FRAGMENT_OF("direction", "ingress"),
+					     FRAGMENT_OF("direction", "egress")};
+
+static inline char *put_fragment(char *p, const struct fragment *f)
+{
+	memcpy(p, f->text, FRAGMENT);
+	return p + f->len;
+}
+
+/* A number outside the list (a newer program) is unknown: absent. */
+#define PUT_WORD(p, list, i) ((i) < sizeof(list) / sizeof((list)[0]) ? put_fragment(p, &(list)[i]) : (p))
+
+#define PUT_NUM(p, key, v) put_u32(put_lit(p, ",\"" key "\":"), v)
+
+static char *put_id(char *p, uint64_t id)
+{
+	p = put_u64(p, id);
+	*p++ = '"';
+	return p;
+}
+
+static char *put_ends(char *p, const struct fw_event *e)
+{
+	if (e->known & FW_EV_SADDR) {
+		p = put_ip(put_lit(p, ",\"src_ip\":\""), e->src, e->ip_version);
+		*p++ = '"';
+	}
+	if (e->known & FW_EV_SPORT)
+		p = PUT_NUM(p, "src_port", e->sport);
+	if (e->known & FW_EV_ADDRS) {
+		p = put_ip(put_lit(p, ",\"dst_ip\":\""), e->dst, e->ip_version);
+		*p++ = '"';
+	}
+	if (e->known & FW_EV_DPORT)
+		p = PUT_NUM(p, "dst_port", e->dport);
+	if (e->known & FW_EV_ADDRS) {
+		p = event_proto_put(put_lit(p, ",\"proto\":\""), e->proto);
+		p = PUT_NUM(put_lit(p, "\""), "ip_version", e->ip_version);
+	}
+	return p;
+}
+
+static char *put_packet(char *p, const struct fw_event *e)
+{
+	if (e->known & FW_EV_ICMP) {
+		p = PUT_NUM(p, "icmp_type", e->icmp_type);
+		p = PUT_NUM(p, "icmp_code", e->icmp_code);
+	}
+	if (e->known & FW_EV_TCP) {
+		p = event_flags_put(put_lit(p, ",\"tcp_flags\":\""), e->tcp_flags);
+		*p++ = '"';
+	}
+	if (e->known & FW_EV_LENGTH)
+		p = PUT_NUM(p, "length", e->length);
+	if (e->known & FW_EV_VLAN)
+		p = PUT_NUM(p, "vlan", e->vlan);
+	return PUT_NUM(p, "generation", e->generation);
+}
+
+static char *put_process(char *p, const struct event *ev)
+{
+	const struct fw_event *e = ev->e;
+
+	if (e->known & FW_EV_TASK) {
+		p = PUT_NUM(p, "pid", e->pid);
+		p = put_safe(put_lit(p, ",\"comm\":\""), ev->comm, ev->comm_len);
+		*p++ = '"';
+	}
+	if (e->known & FW_EV_UID)
+		p = PUT_NUM(p, "uid", e->uid);
+	if (e->known & FW_EV_CGROUP)
+		p = put_id(put_lit(p, ",\"cgroup_id\":\""), e->cgroup_id);
+	if (ev->cgroup) {
+		p = put_mem(put_lit(p, ",\"cgroup\":\""), ev->cgroup->safe, ev->cgroup->safe_len);
+		*p++ = '"';
+	}
+	return p;
+}
+
+static char *put_verdict(char *p, const struct event *ev)
+{
+	const struct fw_event *e = ev->e;
+
+	p = put_lit(p, "{\"timestamp\":\"");
+	p = rfc3339_put(p, ev->time, 9);
+	p = put_lit(p, "\",\"event_type\":\"verdict\"");
+	p = PUT_WORD(p, verdicts, e->verdict);
+	p = PUT_WORD(p, reasons, e->reason);
+	if (ev->rule)
+		p = put_mem(p, ev->rule->json, ev->rule->json_len);
+	p = PUT_WORD(p, hooks, e->hook);
+	p = PUT_WORD(p, directions, e->direction);
+	if (ev->iface) {
+		p = put_mem(put_lit(p, ",\"in_iface\":\""), ev->iface->safe, ev->iface->safe_len);
+		*p++ = '"';
+	}
+	p = put_ends(p, e);
+	p = put_packet(p, e);
+	p = put_process(p, ev);
+	if (e->flow_id)
+		p = put_id(put_lit(p, ",\"flow_id\":\""), e->flow_id);
+	if (e->suppressed)
+		p = PUT_NUM(p, "suppressed", e->suppressed);
+	return put_lit(p, "}\n");
+}
+
+static char *put_meta(char *p, const struct event *ev)
+{
+	const struct event_meta *m = ev->meta;
+
+	p = put_lit(p, "{\"event_type\":\"meta\",\"timestamp\":\"");
+	p = rfc3339_put(p, ev->time, 9);
+	p = put_mem(put_lit(p, "\",\"version\":\""), m->version.safe, m->version.safe_len);
+	p = put_mem(put_lit(p, "\",\"instance\":\""), m->instance.safe, m->instance.safe_len);
+	p = PUT_NUM(put_lit(p, "\""), "generation", m->generation);
+	p = put_hex(put_lit(p, ",\"digest\":\""), m->digest, sizeof(m->digest));
+	p = PUT_NUM(put_lit(p, "\""), "rules", m->rules);
+	p = rfc3339_put(put_lit(p, ",\"loaded_at\":\""), m->loaded_at, 9);
+	return put_lit(p, "\"}\n");
+}
+
+char *event_json(char *p, const struct event *ev, bool colour)
+{
+	switch (ev->type) {
+	case EVENT_VERDICT:
+		return put_verdict(p, ev);
+	case EVENT_META:
+		return put_meta(p, ev);
+	case EVENT_LOST:
+		p = put_lit(p, "{\"event_type\":\"lost\",\"timestamp\":\"");
+		p = rfc3339_put(p, ev->time, 9);
+		p = put_u64(put_lit(p, "\",\"count\":"), ev->count);
+		return put_lit(p, "}\n");
+	}
+	return p;
+}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "event_names.h"
+
+#include <net/if.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cgroup_path.h"
+#include "put.h"
+
+#define SECOND 1000000000ull
+#define IFACE_SLOTS 64	 /* both caches are direct-mapped: bounded, and an unlucky pair only costs time */
+#define CGROUP_SLOTS 256 /* as many as the top byte of the hash */
+
+/* The rules of one generation; fragments are made when a rule is first met. */
+struct rule_names {
+	struct meta *meta;
+	struct event_rule *rules; /* parallel to meta->rules; json is NULL until made */
+};
+
+struct cached {
+	uint64_t key;	   /* 0: free */
+	uint64_t until;	   /* boottime: then look again */
+	struct label name; /* raw is NULL: it has none */
+};
+
+struct event_names {
+	uint64_t boot, real; /* clocks at the last tick */
+	struct rule_names now, before;
+	struct cached ifaces[IFACE_SLOTS], cgroups[CGROUP_SLOTS];
+};
+
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (uint64_t)ts.tv_sec * SECOND + (uint64_t)ts.tv_nsec;
+}
+
+static void rule_names_free(struct rule_names *r)
+{
+	if (r->rules)
+		for (uint32_t i = 0; i < r->meta->head->n_rules; i++)
+			event_rule_free(&r->rules[i]);
+	free(r->rules);
+	meta_free(r->meta);
+	*r = (struct rule_names){};
+}
+
+struct event_names *event_names_new(void)
+{
+	struct event_names *n = calloc(1, sizeof(*n));
+
+	if (n)
+		event_names_tick(n);
+	return n;
+}
+
+void event_names_free(struct event_names *n)
+{
+	if (!n)
+		return;
+	rule_names_free(&n->now);
+	rule_names_free(&n->before);
+	for (int i = 0; i < IFACE_SLOTS; i++)
+		label_free(&n->ifaces[i].name);
+	for (int i = 0; i < CGROUP_SLOTS; i++)
+		label_free(&n->cgroups[i].name);
+	free(n);
+}
+
+int event_names_meta(struct event_names *n, struct meta *m)
+{
+	struct rule_names fresh = {.meta = m};
+
+	fresh.rules = calloc(m->head->n_rules + 1ul, sizeof(*fresh.rules));
+	if (!fresh.rules) {
+		meta_free(m);
+		return -1;
+	}
+	rule_names_free(&n->before);
+	n->before = n->now;
+	n->now = fresh;
+	return 0;
+}
+
+bool event_names_knows(const struct event_names *n, uint32_t generation)
+{
+	return (n->now.meta && n->now.meta->head->generation == generation) ||
+	       (n->before.meta && n->before.meta->head->generation == generation);
+}
+
+void event_names_tick(struct event_names *n)
+{
+	n->boot = clock_ns(CLOCK_BOOTTIME);
+	n->real = clock_ns(CLOCK_REALTIME);
+}
+
+uint64_t event_names_now(const struct event_names *n)
+{
+	return n->real;
+}
+
+static void make_rule(const struct meta *m, const struct fw_meta_rule *r, struct event_rule *out)
+{
+	const char *name = meta_string(m, r->name), *file = meta_string(m, r->file);
+	char source[LABEL_MAX + 16];
+	size_t len = 0;
+
+	if (!name)
+		return;
+	if (file) {
+		len = strnlen(file, LABEL_MAX);
+		memcpy(source, file, len);
+		source[len++] = ':';
+		len = (size_t)(put_u32(source + len, r->line) - source);
+		if (len > LABEL_MAX) { /* the line number matters more than the start of an absurd path */
+			memmove(source, source + len - LABEL_MAX, LABEL_MAX);
+			len = LABEL_MAX;
+		}
+	}
+	event_rule_make(out, name, strlen(name), r->priority, file ? source : NULL, len);
+}
+
+static const struct event_rule *find_rule(struct event_names *n, const struct fw_event *e)
+{
+	struct rule_names *r = &n->now;
+	const struct fw_meta_rule *rule;
+	struct event_rule *out;
+
+	if (e->rule < FW_RULE_ID_FIRST || !r->meta)
+		return NULL;
+	/* Ids follow names and aren't reused while a generation is resident, so any known generation will do
+	 * when the right one is not known; but a rule that was removed is only in the older. */
+	if (r->meta->head->generation != e->generation && n->before.meta &&
+	    n->before.meta->head->generation == e->generation)
+		r = &n->before;
+	rule = meta_rule(r->meta, e->rule);
+	if (!rule)
+		return NULL;
+	out = &r->rules[rule - r->meta->rules];
+	if (!out->json)
+		make_rule(r->meta, rule, out);
+	return out->json ? out : NULL;
+}
+
+static const struct label *find_iface(struct event_names *n, uint32_t ifindex)
+{
+	struct cached *c = &n->ifaces[ifindex % IFACE_SLOTS];
+	char name[IF_NAMESIZE];
+
+	/* names change, and an index without a name may be in another namespace: ask again after a second */
+	if (c->key != ifindex || n->boot >= c->until) {
+		label_free(&c->name);
+		c->key = ifindex;
+		c->until = n->boot + SECOND;
+		if (if_indextoname(ifindex, name))
+			label_make(&c->name, name, strlen(name));
+	}
+	return c->name.raw ? &c->name : NULL;
+}
+
+static const struct label *find_cgroup(struct event_names *n, uint64_t id)
+{
+	struct cached *c = &n->cgroups[(id * 0x9e3779b97f4a7c15ull) >> 56];
+	char path[LABEL_MAX];
+	int len;
+
+	/* an id is never given to another cgroup: what was found once stays right, and what is gone stays
+	 * gone */
+	if (c->key != id) {
+		label_free(&c->name);
+		c->key = id;
+		len = cgroup_path(id, path, sizeof(path));
+		if (len >= 0)
+			label_make(&c->name, path, (size_t)len);
+	}
+	return c->name.raw ? &c->name : NULL;
+}
+
+void event_names_fill(struct event_names *n, const struct fw_event *e, struct event *ev)
+{
+	ev->type = EVENT_VERDICT;
+	ev->e = e;
+	/* the offset of the last tick, so that a stepped clock is followed */
+	ev->time = e->time + (n->real - n->boot);
+	ev->rule = find_rule(n, e);
+	ev->iface = e->known & FW_EV_IFACE && e->ifindex ? find_iface(n, e->ifindex) : NULL;
+	ev->cgroup = e->known & FW_EV_CGROUP && e->cgroup_id ? find_cgroup(n, e->cgroup_id) : NULL;
+	ev->comm = (const char *)e->comm;
+	ev->comm_len = e->known & FW_EV_TASK ? (uint32_t)strnlen(ev->comm, FW_COMM_LEN) : 0;
+	ev->meta = NULL;
+	ev->count = 0;
+}

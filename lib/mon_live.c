@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "diag.h"
+#include "event_names.h"
+#include "kern_ring.h"
+#include "mon.h"
+
+#define ROUND 512	  /* records between two looks at clocks, losses and signals: well below a ms */
+#define WAIT_MS 10	  /* programs wake the reader only now and then: look at least this often */
+#define FLUSH_NS 50000000 /* printed lines don't wait longer, though the ring never be empty */
+#define META_AGAIN_NS 100000000
+#define META_TRIES 10 /* with 5 ms between them, when a generation is first met */
+#define GONE_NS 1000000000
+
+struct live {
+	struct mon *mon;
+	struct view view;
+	struct claim claim;
+	struct event_names *names;
+	int epoll;
+	uint64_t lost;	     /* losses already reported */
+	uint32_t missing;    /* a generation that the meta map didn't have */
+	uint64_t meta_after; /* CLOCK_REALTIMEs */
+	uint64_t flushed, looked;
+	struct event_meta meta;
+	uint64_t odd; /* records of another size */
+};
+
+/* say_meta(l, m): adopt ${m} and print its record. */
+static int say_meta(struct live *l, struct meta *m)
+{
+	struct event ev = {.type = EVENT_META, .time = event_names_now(l->names), .meta = &l->meta};
+
+	l->meta.generation = m->head->generation;
+	l->meta.rules = m->head->n_rules;
+	l->meta.loaded_at = m->head->loaded_at;
+	memcpy(l->meta.digest, m->head->digest, sizeof(l->meta.digest));
+	if (event_names_meta(l->names, m)) {
+		complain("out of memory");
+		return EXIT_SYSTEM;
+	}
+	mon_emit(l->mon, &ev);
+	return 0;
+}
+
+/* find_generation(l, generation): an event names a generation we don't know: the meta map was replaced, or is
+ * about to be. Waits for it a little the first time; later only looks, and not often, since each event would
+ * ask. */
+static void find_generation(struct live *l, uint32_t generation)
+{
+	int tries = l->missing == generation ? 1 : META_TRIES;
+	const char *why;
+
+	if (l->missing == generation && event_names_now(l->names) < l->meta_after)
+		return;
+	while (tries--) {
+		struct meta *m = view_meta(&l->view, &why);
+
+		if (m && !event_names_knows(l->names, m->head->generation)) {
+			say_meta(l, m);
+			if (event_names_knows(l->names, generation))
+				return;
+		} else {
+			meta_free(m);
+		}
+		if (tries)
+			nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+	}
+	l->missing = generation;
+	l->meta_after = event_names_now(l->names) + META_AGAIN_NS;
+}
+
+static bool on_record(void *ctx, const void *record, size_t len)
+{
+	struct live *l = ctx;
+	const struct fw_event *e = record;
+	struct event ev;
+
+	if (len < sizeof(*e)) {
+		l->odd++;
+		return false;
+	}
+	if (!event_names_knows(l->names, e->generation))
+		find_generation(l, e->generation);
+	event_names_fill(l->names, e, &ev);
+	return mon_emit(l->mon, &ev);
+}
+
+static void say_losses(struct live *l)
+{
+	uint64_t lost = claim_lost(&l->claim);
+	struct event ev = {.type = EVENT_LOST, .time = event_names_now(l->names), .count = lost - l->lost};
+
+	if (ev.count)
+		mon_emit(l->mon, &ev);
+	l->lost = lost;
+}
+
+/* wait_more(l): until the ring has something or WAIT_MS passed; notices that the reader of our output left.
+ */
+static void wait_more(struct live *l)
+{
+	struct epoll_event ready[2];
+	int n = epoll_wait(l->epoll, ready, 2, WAIT_MS);
+
+	for (int i = 0; i < n; i++)
+		if (ready[i].data.fd == l->mon->out.fd && (ready[i].events & (EPOLLERR | EPOLLHUP)))
+			l->mon->out.gone = 1;
+}
+
+static int drain(struct live *l)
+{
+	int n;
+
+	event_names_tick(l->names);
+	n = ring_drain(&l->claim.ring, ROUND, on_record, l);
+	if (n < 0) {
+		complain(FW_RING_DIR " of instance %s is damaged: reload the instance", l->claim.number,
+			 l->view.instance);
+		return -1;
+	}
+	say_losses(l);
+	if (n < ROUND || event_names_now(l->names) - l->flushed >= FLUSH_NS) {
+		line_out_flush(&l->mon->out);
+		l->flushed = event_names_now(l->names);
+	}
+	return n;
+}
+
+static int follow(struct live *l)
+{
+	while (!mon_over(l->mon)) {
+		uint64_t now;
+		int n = drain(l);
+
+		if (n < 0)
+			return EXIT_SYSTEM;
+		if (n == ROUND || mon_over(l->mon))
+			continue;
+		now = event_names_now(l->names);
+		if (now - l->looked >= GONE_NS) { /* also when the clock went back */
+			l->looked = now;
+			if (view_gone(&l->view)) {
+				if (!l->mon->quiet)
+					complain("instance %s was unloaded", l->view.instance);
+				return 0;
+			}
+		}
+		wait_more(l);
+	}
+	return 0;
+}
+
+/* finish(l): what programs wrote until now still belongs to this reader, unless it has had enough. */
+static int finish(struct live *l)
+{
+	uint64_t limit = l->claim.ring.size / RING_HEADER / ROUND;
+	int n = ROUND;
+
+	claim_mute(&l->claim);
+	while (n == ROUND && limit-- && !l->mon->out.gone && !l->mon->out.error &&
+	       !(l->mon->limit && l->mon->printed >= l->mon->limit))
+		n = drain(l);
+	if (l->odd || l->claim.ring.bad)
+		complain("%llu records of another layout were skipped: loaded by another version?",
+			 (unsigned long long)(l->odd + l->claim.ring.bad));
+	return n < 0 ? EXIT_SYSTEM : 0;
+}
+
+static int begin(struct live *l)
+{
+	struct epoll_event in = {.events = EPOLLIN, .data.fd = l->claim.map};
+	struct epoll_event out = {.data.fd = l->mon->out.fd};
+	const char *why;
+	struct meta *m = view_meta(&l->view, &why);
+
+	if (!m) {
+		complain("cannot read map meta of instance %s: %s", l->view.instance, why);
+		return EXIT_SYSTEM;
+	}
+	l->names = event_names_new();
+	if (!l->names || label_make(&l->meta.version, FW_VERSION, strlen(FW_VERSION)) ||
+	    label_make(&l->meta.instance, l->view.instance, strlen(l->view.instance))) {
+		meta_free(m);
+		complain("out of memory");
+		return EXIT_SYSTEM;
+	}
+	l->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (l->epoll < 0 || epoll_ctl(l->epoll, EPOLL_CTL_ADD, l->claim.map, &in)) {
+		meta_free(m);
+		complain("cannot wait for " FW_RING_DIR " of instance %s: %m", l->claim.number,
+			 l->view.instance);
+		return EXIT_SYSTEM;
+	}
+	/* only for its errors; fails for plain files, which have none to wait for */
+	epoll_ctl(l->epoll, EPOLL_CTL_ADD, l->mon->out.fd, &out);
+	return say_meta(l, m);
+}
+
+int mon_live(struct mon *m, const char *instance)
+{
+	struct live l = {.mon = m, .view = VIEW_NONE, .claim = CLAIM_NONE, .epoll = -1};
+	int status = view_open(&l.view, instance, VIEW_READER);
+
+	if (!status)
+		status = claim_ring(&l.claim, &l.view);
+	l.lost = l.claim.lost;
+	if (!status)
+		status = begin(&l);
+	if (!status) {
+		status = follow(&l);
+		status = status ? status : finish(&l);
+	}
+	claim_drop(&l.claim);
+	view_close(&l.view);
+	event_names_free(l.names);
+	label_free(&l.meta.version);
+	label_free(&l.meta.instance);
+	if (l.epoll >= 0)
+		close(l.epoll);
+	return status;
+}

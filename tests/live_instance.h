@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* For tests of fwmon: an instance "t" built by hand in a bpf file system of a private mount namespace, its
+ * ring 0 fed by tests/ring.bpf.c, and fwmon as a child. */
+#ifndef FW_LIVE_INSTANCE_H
+#define FW_LIVE_INSTANCE_H
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bpf/fw_abi.h"
+#include "tests/tap.h"
+
+#define RING_BYTES 1048576 /* of ring 0; the kernel never fills the last record */
+
+static const char *fwmon;
+static char root[] = "/tmp/fw-ring-XXXXXX";
+static struct fw_readers *readers;
+static int prog = -1;
+static uint64_t cgroup; /* of the next events; 0: unknown */
+
+struct request { /* as in ring.bpf.c */
+	uint32_t count, discard;
+	uint64_t first;
+	struct fw_event event;
+};
+
+static void need(bool good, const char *what)
+{
+	if (good)
+		return;
+	printf("Bail out! %s: %s\n", what, strerror(errno));
+	umount2(root, MNT_DETACH);
+	rmdir(root);
+	exit(1);
+}
+
+/* ---- the instance ---- */
+
+static const char *in_maps(const char *name)
+{
+	static char path[2][256];
+	static int turn;
+
+	turn = !turn;
+	snprintf(path[turn], sizeof(path[turn]), "%s/fw/t/maps%s%s", root, *name ? "/" : "", name);
+	return path[turn];
+}
+
+static void put_meta(uint32_t generation)
+{
+	struct {
+		struct fw_meta m;
+		struct fw_meta_rule r;
+		char name[16];
+	} blob = {.m = {.magic = FW_META_MAGIC,
+			.abi = FW_ABI,
+			.size = sizeof(blob),
+			.generation = generation,
+			.n_rules = 1,
+			.rules = sizeof(blob.m)},
+		  .r = {.id = 64, .name = sizeof(blob.m) + sizeof(blob.r), .priority = 10}};
+	uint32_t zero = 0;
+	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "meta", 4, sizeof(blob), 1, NULL);
+
+	snprintf(blob.name, sizeof(blob.name), "rule_g%u", generation);
+	need(fd >= 0 && !bpf_map_update_elem(fd, &zero, &blob, 0) && !bpf_obj_pin(fd, in_maps("meta_new")) &&
+		     !rename(in_maps("meta_new"), in_maps("meta")),
+	     "meta map");
+	close(fd);
+}
+
+static void make_instance(const char *object)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, mappable, .map_flags = BPF_F_MMAPABLE);
+	struct bpf_object *obj = bpf_object__open_file(object, NULL);
+	char path[256];
+	int fd;
+
+	need(obj && !bpf_object__load(obj), "load of the producer");
+	prog = bpf_program__fd(bpf_object__find_program_by_name(obj, "produce"));
+	need(mkdtemp(root) && !unshare(CLONE_NEWNS) && !mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
+		     !mount("bpf", root, "bpf", 0, NULL) && !setenv("FW_BPFFS", root, 1),
+	     "private bpf file system");
+	snprintf(path, sizeof(path), "%s/fw", root);
+	need(!mkdir(path, 0700), path);
+	snprintf(path, sizeof(path), "%s/fw/t", root);
+	need(!mkdir(path, 0700) && !mkdir(in_maps(""), 0700), path);
+	for (int n = 0; n < FW_RINGS; n++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), FW_RING_DIR, n);
+		need(!mkdir(in_maps(name), 0700), name);
+		snprintf(name, sizeof(name), FW_RING_DIR "/events", n);
+		fd = n ? bpf_map_create(BPF_MAP_TYPE_RINGBUF, "events", 0, 0, 4096, NULL)
+		       : bpf_object__find_map_fd_by_name(obj, "events");
+		need(fd >= 0 && !bpf_obj_pin(fd, in_maps(name)), name);
+	}
+	fd = bpf_object__find_map_fd_by_name(obj, "readers");
+	need(!bpf_obj_pin(fd, in_maps("readers")), "readers");
+	readers = mmap(NULL, sizeof(*readers), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	need(readers != MAP_FAILED, "mmap of readers");
+	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "control", 4, sizeof(struct fw_control), 1, &mappable);
+	need(fd >= 0 && !bpf_obj_pin(fd, in_maps("control")), "control");
+	put_meta(5);
+}
+
+static void produce(uint32_t count, uint64_t first, uint32_t generation, uint32_t discard)
+{
+	struct timespec ts;
+	struct request q = {.count = count, .first = first, .discard = discard};
+	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = &q, .data_size_in = sizeof(q));
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	q.event = (struct fw_event){.time = (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec,
+				    .rule = 64,
+				    .generation = generation,
+				    .verdict = FW_VERDICT_DENY,
+				    .proto = 6,
+				    .ip_version = 4,
+				    .known = FW_EV_ADDRS | FW_EV_SADDR | FW_EV_SPORT | FW_EV_DPORT |
+					     FW_EV_LENGTH,
+				    .src = {[10] = 0xff, 0xff, 192, 0, 2, 1},
+				    .dst = {[10] = 0xff, 0xff, 10, 0, 0, 1},
+				    .sport = 1234,
+				    .dport = 22,
+				    .length = 60,
+				    .cgroup_id = cgroup,
+				    .ifindex = 1};
+	if (cgroup)
+		q.event.known |= FW_EV_CGROUP | FW_EV_IFACE;
+	need(!bpf_prog_test_run_opts(prog, &run), "test run");
+}
+
+/* ---- fwmon as a child ---- */
+
+struct child {
+	pid_t pid;
+	FILE *out;
+	struct rusage used;
+};
+
+static struct child start(const char *const *args, int to)
+{
+	const char *argv[16] = {fwmon, "-N", "t"};
+	struct child c = {};
+	int fds[2] = {-1, to};
+
+	for (int i = 0; args && args[i]; i++)
+		argv[3 + i] = args[i];
+	need(to >= 0 || !pipe2(fds, O_CLOEXEC), "pipe");
+	fflush(stdout);
+	c.pid = fork();
+	if (!c.pid) {
+		dup2(fds[1], 1);
+		execv(fwmon, (char **)(uintptr_t)argv);
+		_exit(127);
+	}
+	if (to < 0) {
+		close(fds[1]);
+		c.out = fdopen(fds[0], "r");
+	}
+	return c;
+}
+
+static int end(struct child *c, int sig)
+{
+	int status = 0;
+
+	if (sig)
+		kill(c->pid, sig);
+	wait4(c->pid, &status, 0, &c->used);
+	if (c->out)
+		fclose(c->out);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
+}
+
+/* claimed(bits): wait until exactly these rings are claimed. */
+static bool claimed(uint64_t bits)
+{
+	for (int i = 0; i < 1000; i++) {
+		if (__atomic_load_n(&readers->claimed, __ATOMIC_SEQ_CST) == bits)
+			return true;
+		usleep(5000);
+	}
+	return false;
+}
+
+static uint64_t number(const char *line, const char *key)
+{
+	const char *at = strstr(line, key);
+
+	return at ? strtoull(at + strlen(key), NULL, 10) : UINT64_MAX;
+}
+
+static bool next_is(struct child *c, const char *part)
+{
+	char line[2048];
+
+	if (fgets(line, sizeof(line), c->out) && strstr(line, part))
+		return true;
+	printf("# expected %s in: %s", part, line);
+	return false;
+}
+
+#endif
