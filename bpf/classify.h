@@ -131,27 +131,27 @@ struct search {
 
 FW_INLINE __u64 search_summary(const struct search *s)
 {
-	__u64 sum = ~0ULL;
+	__u32 at = s->super * 16;
 
-#pragma clang loop unroll(full)
-	for (int d = 0; d < T_DIMS; d++)
-		sum &= t_u64(&s->t, s->c.rec[d] + s->super * 16);
-	return sum;
+	return t_u64(&s->t, s->c.rec[0] + at) & t_u64(&s->t, s->c.rec[1] + at) & t_u64(&s->t, s->c.rec[2] + at) &
+	       t_u64(&s->t, s->c.rec[3] + at);
+}
+
+FW_INLINE __u64 record_word(const struct search *s, __u32 rec, __u32 word)
+{
+	__u32 lines = t_u32(&s->t, rec + s->super * 16 + 8);
+	__u32 line = t_u32(&s->t, lines + (word >> 3) * 4);
+
+	return t_u64(&s->t, line + (word & 7) * 8);
 }
 
 /* 1 when done. ${s->left} is not 0. */
 FW_INLINE int search_word(struct search *s)
 {
 	__u32 word = (t_ctz(s->left) << s->shift) + s->word;
-	__u64 v = ~0ULL;
+	__u64 v = record_word(s, s->c.rec[0], word) & record_word(s, s->c.rec[1], word) &
+		  record_word(s, s->c.rec[2], word) & record_word(s, s->c.rec[3], word);
 
-#pragma clang loop unroll(full)
-	for (int d = 0; d < T_DIMS; d++) {
-		__u32 lines = t_u32(&s->t, s->c.rec[d] + s->super * 16 + 8);
-		__u32 line = t_u32(&s->t, lines + (word >> 3) * 4);
-
-		v &= t_u64(&s->t, line + (word & 7) * 8);
-	}
 	if (v) {
 		s->found = ((s->super << (6 + s->shift)) + word) * 64 + t_ctz(v);
 		return 1;
@@ -181,21 +181,22 @@ static long search_step(__u32 i, struct search *s)
  * once and not once per step. */
 #define T_INLINE_STEPS 4
 
-/* A function of its own for the stack's sake. t_first(t, n_super, shift, c): the first rule, in priority order, of all the classes; FW_NO_RULE if there is none. */
-FW_NOINLINE __u32 t_first(const struct tables *t, __u32 n_super, __u32 shift, const struct classes *c)
+/* t_first(s): the first rule, in priority order, of all the classes in ${s->c}; FW_NO_RULE if there is none. The caller
+ * sets t, c, n_super and shift. */
+FW_INLINE __u32 t_first(struct search *s)
 {
-	struct search s = { .t = *t, .c = *c, .n_super = n_super, .shift = shift, .found = FW_NO_RULE };
-
-	s.left = search_summary(&s);
+	s->found = FW_NO_RULE;
+	s->super = s->word = 0;
+	s->left = search_summary(s);
 	for (int i = 0; i < T_INLINE_STEPS; i++) {
-		if (!s.left)
+		if (!s->left)
 			break;
-		if (search_word(&s))
-			return s.found;
+		if (search_word(s))
+			return s->found;
 	}
-	if (s.left || n_super > 1)
-		bpf_loop(FW_SUPER_MAX * 64 * 9, search_step, &s, 0);
-	return s.found;
+	if (s->left || s->n_super > 1)
+		bpf_loop(FW_SUPER_MAX * 64 * 9, search_step, s, 0);
+	return s->found;
 }
 
 #endif

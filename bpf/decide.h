@@ -26,33 +26,47 @@ enum answer { PASS, DROP, REJECT };
 
 /* What the hook found out before deciding. */
 struct setting {
-	const struct fw_arena *a;
 	struct tables t;
-	__u32 iface_row; /* row of the context table */
-	__u8 owner;	 /* this hook owns the packet's tokens, counters and events */
-	__u8 judged;	 /* the cgroup hook has judged the packet: what is unknown here was known there */
 	const void *sk;
+	__u16 iface_row; /* row of the context table */
+	__u8 slot;
+	__u8 owner;  /* this hook owns the packet's tokens, counters and events */
+	__u8 judged; /* the cgroup hook has judged the packet: what is unknown here was known there */
 };
 
-static __always_inline const struct fw_arena *arena_active(void)
-{
-	__u32 zero = 0, slot;
-	struct fw_control *c = bpf_map_lookup_elem(&control, &zero);
-	void *inner;
+#define ARENA(s) ((const struct fw_arena *)(s)->t.base)
 
-	if (!c)
-		return 0;
-	slot = FW_WORD_ACTIVE(*(volatile __u64 *)&c->word);
-	if (!slot)
-		return 0;
-	inner = bpf_map_lookup_elem(&arenas, &slot);
+/* What classifying needs to know beside the packet. */
+struct query {
+	__u8 slot;
+	__u8 direction;
+	__u8 is_call; /* source port, ICMP type and source address may be unknown */
+	__u8 partial; /* something is unknown: two look-ups */
+	/* context table: rows and columns under "may match" and under "certainly matches" */
+	__u16 iface_may, iface_must, user_may, user_must, cgroup_may, cgroup_must;
+};
+
+static __always_inline const struct fw_arena *arena_in(__u32 slot)
+{
+	__u32 zero = 0;
+	void *inner = bpf_map_lookup_elem(&arenas, &slot);
+
 	return inner ? bpf_map_lookup_elem(inner, &zero) : 0;
+}
+
+/* The slot that decides; 0: none. Read once per packet. */
+static __always_inline __u32 slot_active(void)
+{
+	__u32 zero = 0;
+	struct fw_control *c = bpf_map_lookup_elem(&control, &zero);
+
+	return c ? FW_WORD_ACTIVE(*(volatile __u64 *)&c->word) : 0;
 }
 
 /* ---- the service dimension ---- */
 
 static __always_inline void service_records(const struct tables *t, const struct fw_dir *d, const struct packet *p,
-					    const struct hook *h, struct classes *may, struct classes *must)
+					    const struct query *q, struct classes *may, struct classes *must)
 {
 	__u32 v6 = p->ip_version == 6 ? 256 : 0;
 	__u32 svc = t_u32(t, d->svc + (v6 + p->proto) * 4);
@@ -64,7 +78,7 @@ static __always_inline void service_records(const struct tables *t, const struct
 		__u64 key = icmp ? p->icmp_type + (p->favoured ? FW_ICMP_FAVOURED : 0) : p->sport;
 
 		row_may = row_must = FW_LEAF_VALUE(t_walk(t, s->a, key));
-	} else if (h->is_call) {
+	} else if (q->is_call) {
 		row_may = s->a_may; /* not chosen yet */
 	}
 	if (p->known & FW_EV_DPORT)
@@ -106,74 +120,107 @@ static __noinline __u32 cgroup_column(const struct tables *t, const struct fw_di
 	return c.column;
 }
 
+static __noinline __u32 user_column(const struct tables *t, const struct fw_dir *d, const void *sk)
+{
+	return FW_LEAF_VALUE(t_walk(t, d->user, sk_uid(sk)));
+}
+
+/* Rows and columns of what this hook knows, of what it doesn't the two extremes. */
+static __always_inline void query_context(const struct setting *s, const struct fw_dir *d, const struct hook *h,
+					  struct query *q)
+{
+	q->iface_may = h->is_call ? d->iface_may : s->iface_row;
+	q->iface_must = h->is_call ? d->iface_must : s->iface_row;
+	q->user_may = q->user_must = d->user_must;
+	q->cgroup_may = q->cgroup_must = d->cgroup_must;
+	if (h->has_sk) {
+		if (d->n_user > 1)
+			q->user_may = q->user_must = user_column(&s->t, d, s->sk);
+		if (d->n_cgroup > 1)
+			q->cgroup_may = q->cgroup_must = cgroup_column(&s->t, d, s->sk);
+	} else if (s->judged) {
+		q->user_may = d->user_may;
+		q->cgroup_may = d->cgroup_may;
+	}
+}
+
 static __always_inline __u32 context_record(const struct tables *t, const struct fw_dir *d, __u32 iface, __u32 user,
 					    __u32 cgroup)
 {
 	return t_u32(t, d->ctx + ((iface * d->n_user + user) * d->n_cgroup + cgroup) * 4);
 }
 
-static __always_inline void context_records(const struct setting *s, const struct fw_dir *d, const struct packet *p,
-					    const struct hook *h, struct classes *may, struct classes *must)
-{
-	__u32 iface_may = s->iface_row, iface_must = s->iface_row;
-	__u32 user_may = d->user_must, user_must = d->user_must;
-	__u32 cgroup_may = d->cgroup_must, cgroup_must = d->cgroup_must;
-
-	if (h->is_call) {
-		iface_may = d->iface_may;
-		iface_must = d->iface_must;
-	}
-	if (h->has_sk) {
-		if (d->n_user > 1)
-			user_may = user_must = FW_LEAF_VALUE(t_walk(&s->t, d->user, sk_uid(s->sk)));
-		if (d->n_cgroup > 1)
-			cgroup_may = cgroup_must = cgroup_column(&s->t, d, s->sk);
-	} else if (s->judged) {
-		user_may = d->user_may;
-		cgroup_may = d->cgroup_may;
-	}
-	may->rec[3] = context_record(&s->t, d, iface_may, user_may, cgroup_may);
-	must->rec[3] = context_record(&s->t, d, iface_must, user_must, cgroup_must);
-}
-
 /* ---- classify ---- */
 
 #define UNDECIDED (FW_NO_RULE - 1)
 
-/* The first rule that may match if it certainly matches, FW_NO_RULE, or UNDECIDED. */
-static __always_inline __u32 classify(const struct setting *s, const struct packet *p, const struct hook *h)
+/* The first rule that may match if it certainly matches, FW_NO_RULE, or UNDECIDED. A global function: the verifier
+ * checks it once by itself, so that its states don't multiply with those of the hook. It looks the arena up
+ * again because global functions can't be given a pointer into a map. */
+__noinline __u32 fw_classify(const struct packet *p, const struct query *q)
 {
-	const struct fw_dir *d = &s->a->dir[h->direction];
-	struct classes may, must;
+	const struct fw_arena *a;
+	const struct fw_dir *d;
+	struct classes must;
+	struct search s;
 	__u32 first;
 
-	may.rec[1] = must.rec[1] = t_address(&s->t, d->dst4, d->dst6, &p->dst);
-	if (h->is_call && !(p->known & FW_EV_SADDR)) {
-		may.rec[0] = fw_addr_is4(&p->dst) ? d->src_may[0] : d->src_may[1];
-		must.rec[0] = fw_addr_is4(&p->dst) ? d->src_must[0] : d->src_must[1];
+	if (!p || !q)
+		return FW_NO_RULE;
+	a = arena_in(q->slot);
+	if (!a)
+		return FW_NO_RULE;
+	s.t.base = (const __u8 *)a;
+	d = &a->dir[q->direction & 1];
+	s.n_super = d->n_super;
+	s.shift = d->shift;
+	s.c.rec[1] = must.rec[1] = t_address(&s.t, d->dst4, d->dst6, &p->dst);
+	if (q->is_call && !(p->known & FW_EV_SADDR)) {
+		int v6 = !fw_addr_is4(&p->dst);
+
+		s.c.rec[0] = d->src_may[v6 & 1];
+		must.rec[0] = d->src_must[v6 & 1];
 	} else {
-		may.rec[0] = must.rec[0] = t_address(&s->t, d->src4, d->src6, &p->src);
+		s.c.rec[0] = must.rec[0] = t_address(&s.t, d->src4, d->src6, &p->src);
 	}
-	service_records(&s->t, d, p, h, &may, &must);
-	context_records(s, d, p, h, &may, &must);
-	first = t_first(&s->t, d->n_super, d->shift, &may);
-	/* TC egress after the cgroup hook, connect and sendmsg: some fields are unknown */
-	if ((h->is_call || (h->id == FW_HOOK_TC_EGRESS && s->judged)) &&
-	    first != t_first(&s->t, d->n_super, d->shift, &must))
-		return UNDECIDED;
-	return first;
+	service_records(&s.t, d, p, q, &s.c, &must);
+	s.c.rec[3] = context_record(&s.t, d, q->iface_may, q->user_may, q->cgroup_may);
+	must.rec[3] = context_record(&s.t, d, q->iface_must, q->user_must, q->cgroup_must);
+	first = t_first(&s);
+	if (!q->partial)
+		return first;
+	s.c = must;
+	return first == t_first(&s) ? first : UNDECIDED;
+}
+
+static __always_inline __u32 classify(const struct setting *s, const struct packet *p, const struct hook *h)
+{
+	struct query q = {
+		.slot = s->slot,
+		.direction = h->direction,
+		.is_call = h->is_call,
+		.partial = h->is_call || s->judged,
+	};
+
+	query_context(s, &ARENA(s)->dir[h->direction], h, &q);
+	return fw_classify(p, &q);
 }
 
 /* ---- act ---- */
 
+static __noinline int identify_sk(struct packet *p, const void *sk)
+{
+	p->uid = sk_uid(sk);
+	p->cgroup_id = cgroup_id(sk_cgroup(sk));
+	p->known |= FW_EV_UID | FW_EV_CGROUP;
+	return 0;
+}
+
 /* Owner and cgroup of the socket, for a new flow or an event: too dear for every packet. */
 static __always_inline void identify(const struct setting *s, struct packet *p, const struct hook *h)
 {
-	if (!h->has_sk || p->known & FW_EV_UID)
-		return;
-	p->uid = sk_uid(s->sk);
-	p->cgroup_id = cgroup_id(sk_cgroup(s->sk));
-	p->known |= FW_EV_UID | FW_EV_CGROUP;
+	if (h->has_sk && !(p->known & FW_EV_UID))
+		identify_sk(p, s->sk);
 }
 
 /* What no rule decided has a counter id and log settings of its own. */
@@ -182,7 +229,7 @@ static __always_inline enum answer act_without_rule(const struct setting *s, str
 {
 	struct judged j = {
 		.id = FW_REASON_ID(reason, h->direction),
-		.generation = s->a->generation,
+		.generation = ARENA(s)->generation,
 		.verdict = allow ? FW_VERDICT_ALLOW : FW_VERDICT_DENY,
 		.reason = reason,
 	};
@@ -190,9 +237,9 @@ static __always_inline enum answer act_without_rule(const struct setting *s, str
 	if (!s->owner || (h->is_call && allow))
 		return allow ? PASS : DROP;
 	count(j.id, h->is_call ? COUNT_CALL : allow ? COUNT_ALLOWED : COUNT_DENIED, p->length);
-	if (s->a->flags & (allow ? FW_ARENA_LOG_ALLOW : FW_ARENA_LOG_DENY)) {
+	if (ARENA(s)->flags & (allow ? FW_ARENA_LOG_ALLOW : FW_ARENA_LOG_DENY)) {
 		identify(s, p, h);
-		emit(s->a, h, p, &j);
+		emit(ARENA(s), h, p, &j);
 	}
 	return allow ? PASS : DROP;
 }
@@ -203,7 +250,7 @@ static __always_inline void report(const struct setting *s, struct packet *p, co
 	if (!(r->flags & FW_RULE_LOG))
 		return;
 	identify(s, p, h);
-	emit(s->a, h, p, j);
+	emit(ARENA(s), h, p, j);
 }
 
 /* A packet of a rate_limit rule: 1 if it is within the limit, else it has been counted and reported. */
@@ -213,7 +260,7 @@ static __always_inline int charge(const struct setting *s, struct packet *p, con
 	enum limited l = limit_packet(p, r);
 	struct judged j = {
 		.id = r->id,
-		.generation = s->a->generation,
+		.generation = ARENA(s)->generation,
 		.verdict = FW_VERDICT_RATE_LIMITED,
 		.reason = l == LIMIT_NO_MEMORY ? FW_REASON_NO_MEMORY : FW_REASON_RULE,
 	};
@@ -232,14 +279,14 @@ static __always_inline enum answer act_allow(const struct setting *s, struct pac
 {
 	struct judged j = {
 		.id = r->id,
-		.generation = s->a->generation,
+		.generation = ARENA(s)->generation,
 		.verdict = FW_VERDICT_ALLOW,
 		.reason = FW_REASON_RULE,
 	};
 
-	if (s->a->flags & FW_ARENA_STATEFUL) {
+	if (ARENA(s)->flags & FW_ARENA_STATEFUL) {
 		identify(s, p, h);
-		j.flow_id = flow_create(p, f, r, s->a->generation, h->direction);
+		j.flow_id = flow_create(p, f, r, ARENA(s)->generation, h->direction);
 	} else {
 		j.unlimited = (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 	}
@@ -253,7 +300,7 @@ static __always_inline enum answer act_rule(const struct setting *s, struct pack
 {
 	struct judged j = {
 		.id = r->id,
-		.generation = s->a->generation,
+		.generation = ARENA(s)->generation,
 		.verdict = FW_VERDICT_DENY,
 		.reason = FW_REASON_RULE,
 	};
@@ -286,8 +333,8 @@ static __always_inline enum answer act_flow(const struct setting *s, struct pack
 
 	if (!s->owner || h->is_call)
 		return PASS;
-	if (w->flags & FW_FLOW_LIMITED && flow_from_opener(f, w) && id < s->a->n_ids) {
-		__u32 off = t_u32(&s->t, s->a->by_id + id * 4);
+	if (w->flags & FW_FLOW_LIMITED && flow_from_opener(f, w) && id < ARENA(s)->n_ids) {
+		__u32 off = t_u32(&s->t, ARENA(s)->by_id + id * 4);
 
 		if (off && !charge(s, p, h, rule_at(s, off)))
 			return DROP;
@@ -299,7 +346,7 @@ static __always_inline enum answer act_flow(const struct setting *s, struct pack
 static __always_inline enum answer decide(const struct setting *s, struct packet *p, const struct hook *h,
 					  enum parsed parsed)
 {
-	const struct fw_dir *d = &s->a->dir[h->direction];
+	const struct fw_dir *d = &ARENA(s)->dir[h->direction];
 	struct flow_ref f;
 	__u32 rule;
 
@@ -307,15 +354,15 @@ static __always_inline enum answer decide(const struct setting *s, struct packet
 		return PASS;
 	if (parsed == PARSED_MALFORMED)
 		return act_without_rule(s, p, h, FW_REASON_MALFORMED,
-					s->a->flags & FW_ARENA_MALFORMED_DEFAULT &&
+					ARENA(s)->flags & FW_ARENA_MALFORMED_DEFAULT &&
 						d->default_action == ACTION_ALLOW);
-	if (s->a->flags & FW_ARENA_STATEFUL) {
+	if (ARENA(s)->flags & FW_ARENA_STATEFUL) {
 		struct fw_flow *w;
 
 		/* It may be a reply to a flow, and that can't be told yet: the packet will be judged. */
 		if (h->is_call && p->known & FW_EV_SPORT && !(p->known & FW_EV_SADDR))
 			return PASS;
-		w = flow_find(s->a, p, &f);
+		w = flow_find(ARENA(s), p, &f);
 		if (w)
 			return act_flow(s, p, h, w, &f);
 	}

@@ -115,9 +115,9 @@ static __always_inline struct fw_flow *flow_find(const struct fw_arena *a, const
 	return w;
 }
 
-/* A flow for the packet that made ${f}. Returns its id, 0 when there is none. */
-static __always_inline __u64 flow_create(const struct packet *p, const struct flow_ref *f,
-					 const struct fw_rule_rec *r, __u32 generation, __u8 direction)
+/* A flow for the packet that made ${f}. Returns its id, 0 when there is none. Not inlined, for the stack's sake. */
+static __noinline __u64 flow_create(const struct packet *p, const struct flow_ref *f, const struct fw_rule_rec *r,
+				    __u32 generation, __u32 direction)
 {
 	struct fw_flow w = {
 		.seen = bpf_ktime_get_coarse_ns(),

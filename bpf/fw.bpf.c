@@ -76,29 +76,29 @@ __noinline int fw_parse_network(struct __sk_buff *ctx, struct packet *p)
 /* The active policy, 0 when there is none. */
 static __always_inline int begin(struct setting *s)
 {
-	s->a = arena_active();
-	if (!s->a)
+	s->slot = slot_active();
+	s->t.base = s->slot ? (const __u8 *)arena_in(s->slot) : 0;
+	if (!s->t.base)
 		return 0;
-	s->t.base = (const __u8 *)s->a;
 	s->owner = 1;
 	return 1;
 }
 
 static __always_inline int skips_loopback(const struct setting *s, __u32 ifindex)
 {
-	return ifindex == LOOPBACK_IFINDEX && !(s->a->flags & FW_ARENA_LOOPBACK);
+	return ifindex == LOOPBACK_IFINDEX && !(ARENA(s)->flags & FW_ARENA_LOOPBACK);
 }
 
 static __always_inline __u32 iface_value(const struct setting *s, __u32 ifindex)
 {
-	return FW_LEAF_VALUE(t_walk(&s->t, s->a->iface, ifindex));
+	return FW_LEAF_VALUE(t_walk(&s->t, ARENA(s)->iface, ifindex));
 }
 
 static __always_inline void set_iface(struct setting *s, struct packet *p, __u32 ifindex)
 {
 	p->ifindex = ifindex;
 	p->known |= FW_EV_IFACE;
-	if (s->a->flags & FW_ARENA_IFACES)
+	if (ARENA(s)->flags & FW_ARENA_IFACES)
 		s->iface_row = FW_IFACE_ROW(iface_value(s, ifindex));
 }
 
@@ -128,8 +128,8 @@ static __always_inline int tc(struct __sk_buff *ctx, const struct hook *hook, in
 		return TCX_NEXT;
 	set_iface(&s, &p, ctx->ifindex);
 	/* What a socket below the attached cgroup sends, the cgroup hook has judged and counted. */
-	if (hook->direction == FW_EGRESS && s.a->flags & FW_ARENA_CGROUP && ctx->sk &&
-	    bpf_skb_ancestor_cgroup_id(ctx, s.a->cgroup_level) == s.a->cgroup) {
+	if (hook->direction == FW_EGRESS && ARENA(&s)->flags & FW_ARENA_CGROUP && ctx->sk &&
+	    bpf_skb_ancestor_cgroup_id(ctx, ARENA(&s)->cgroup_level) == ARENA(&s)->cgroup) {
 		s.owner = 0;
 		s.judged = 1;
 	}
@@ -177,7 +177,7 @@ static __always_inline int cgroup_skb(struct __sk_buff *ctx, const struct hook *
 	p.ifindex = ctx->ifindex;
 	p.known = FW_EV_IFACE;
 	/* Sockets of other network namespaces have other interfaces of the same number. */
-	if (s.a->flags & FW_ARENA_IFACES && sk_netns(s.sk) == s.a->netns) {
+	if (ARENA(&s)->flags & FW_ARENA_IFACES && sk_netns(s.sk) == ARENA(&s)->netns) {
 		__u32 v = iface_value(&s, ctx->ifindex);
 
 		s.iface_row = FW_IFACE_ROW(v);
@@ -219,7 +219,7 @@ static __always_inline int call(struct bpf_sock_addr *ctx, struct packet *p, con
 	__u32 sport = 0;
 	enum answer answer;
 
-	if (!begin(&s) || !s.sk || (is_loopback(&p->dst) && !(s.a->flags & FW_ARENA_LOOPBACK)))
+	if (!begin(&s) || !s.sk || (is_loopback(&p->dst) && !(ARENA(&s)->flags & FW_ARENA_LOOPBACK)))
 		return 1;
 	p->ip_version = fw_addr_is4(&p->dst) ? 4 : 6;
 	p->proto = ctx->protocol == IPPROTO_MPTCP ? 6 : ctx->protocol;

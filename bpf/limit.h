@@ -35,7 +35,7 @@ static __always_inline int gcra(__u64 *arrival, __u64 now, __u64 interval, __u64
 enum limited { LIMIT_WITHIN, LIMIT_ABOVE, LIMIT_NO_MEMORY };
 
 /* One packet of ${p} against the limit of ${r}. */
-static __always_inline enum limited limit_packet(const struct packet *p, const struct fw_rule_rec *r)
+static __noinline enum limited limit_packet(const struct packet *p, const struct fw_rule_rec *r)
 {
 	struct fw_limit_key key = { .rule = r->id };
 	__u64 now = bpf_ktime_get_boot_ns(), first = now + r->interval, *arrival;

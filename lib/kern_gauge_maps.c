@@ -115,7 +115,7 @@ static int measure(struct map_gauge *m, const struct gauges *g, int fd, const st
 	m->capacity = facts->max_entries;
 	m->memory = map_memory(fd);
 	if (is_hash(facts->type)) {
-		m->counted = m->fills = true;
+		m->counted = m->fills = m->by_traffic = true;
 		return map_entries(fd, facts, &m->entries);
 	}
 	if (!strcmp(m->name, "counters") || !strcmp(m->name, "log_limits")) {

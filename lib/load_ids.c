@@ -14,6 +14,19 @@ static void mark(const struct meta *m, bool *used, size_t room)
 			used[m->rules[i].id] = true;
 }
 
+/* The first one to name a rule wins. */
+static void name_ids(struct names *names, const struct meta *m)
+{
+	struct where nowhere = { 0 };
+
+	for (__u32 i = 0; m && i < m->head->n_rules; i++) {
+		const char *name = meta_string(m, m->rules[i].name);
+
+		if (name)
+			names_add(names, name, &nowhere, m->rules[i].id);
+	}
+}
+
 __u32 *ids_assign(const struct policy *p, const struct meta *last, const struct meta *before, bool *fresh,
 		  __u32 *n_ids)
 {
@@ -22,16 +35,11 @@ __u32 *ids_assign(const struct policy *p, const struct meta *last, const struct 
 	__u32 *ids = xalloc(p->n_rules, sizeof(*ids)), next = FW_RULE_ID_FIRST;
 	bool *used = xalloc(room, sizeof(*used));
 	struct names names = { 0 };
-	struct where nowhere = { 0 };
 
 	mark(last, used, room);
 	mark(before, used, room);
-	for (__u32 i = 0; last && i < last->head->n_rules; i++) {
-		const char *name = meta_string(last, last->rules[i].name);
-
-		if (name)
-			names_add(&names, name, &nowhere, last->rules[i].id);
-	}
+	name_ids(&names, last);
+	name_ids(&names, before);
 	*n_ids = FW_RULE_ID_FIRST;
 	for (size_t i = 0; i < p->n_rules; i++) {
 		struct name *old = names_find(&names, p->rules[i].name);
