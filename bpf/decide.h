@@ -216,11 +216,23 @@ static __noinline int identify_sk(struct packet *p, const void *sk)
 	return 0;
 }
 
-/* Owner and cgroup of the socket, for a new flow or an event: too dear for every packet. */
+static __noinline int identify_iface(struct packet *p, const void *sk, __u32 netns)
+{
+	if (sk_netns(sk) == netns)
+		p->known |= FW_EV_IFACE;
+	else
+		p->ifindex = 0;
+	return 0;
+}
+
+/* Owner and cgroup of the socket, and whether its interface is one of ours: for a new flow or an event, too dear for
+ * every packet. */
 static __always_inline void identify(const struct setting *s, struct packet *p, const struct hook *h)
 {
 	if (h->has_sk && !(p->known & FW_EV_UID))
 		identify_sk(p, s->sk);
+	if (h->any_netns && p->ifindex && !(p->known & FW_EV_IFACE))
+		identify_iface(p, s->sk, ARENA(s)->netns);
 }
 
 /* What no rule decided has a counter id and log settings of its own. */

@@ -16,6 +16,7 @@ struct hook {
 	__u8 direction; /* of the packets it sees */
 	__u8 is_call;	/* connect or sendmsg: no packet yet; source and interface may be unknown */
 	__u8 has_sk;	/* the full socket that sends (or calls) is known */
+	__u8 any_netns; /* sockets of every network namespace: interface numbers mean nothing by themselves */
 };
 
 struct judged {

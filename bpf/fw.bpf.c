@@ -175,7 +175,6 @@ static __always_inline int cgroup_skb(struct __sk_buff *ctx, const struct hook *
 	if (!begin(&s) || !s.sk || skips_loopback(&s, ctx->ifindex))
 		return 1;
 	p.ifindex = ctx->ifindex;
-	p.known = FW_EV_IFACE;
 	/* Sockets of other network namespaces have other interfaces of the same number. */
 	if (ARENA(&s)->flags & FW_ARENA_IFACES && sk_netns(s.sk) == ARENA(&s)->netns) {
 		__u32 v = iface_value(&s, ctx->ifindex);
@@ -189,7 +188,7 @@ static __always_inline int cgroup_skb(struct __sk_buff *ctx, const struct hook *
 SEC("cgroup_skb/ingress")
 int fw_cg_ingress(struct __sk_buff *ctx)
 {
-	static const struct hook hook = { .id = FW_HOOK_CGROUP_INGRESS, .direction = FW_INGRESS };
+	static const struct hook hook = { .id = FW_HOOK_CGROUP_INGRESS, .direction = FW_INGRESS, .any_netns = 1 };
 
 	return cgroup_skb(ctx, &hook);
 }
@@ -197,7 +196,9 @@ int fw_cg_ingress(struct __sk_buff *ctx)
 SEC("cgroup_skb/egress")
 int fw_cg_egress(struct __sk_buff *ctx)
 {
-	static const struct hook hook = { .id = FW_HOOK_CGROUP_EGRESS, .direction = FW_EGRESS, .has_sk = 1 };
+	static const struct hook hook = { 
+		.id = FW_HOOK_CGROUP_EGRESS, .direction = FW_EGRESS, .has_sk = 1, .any_netns = 1,
+	};
 
 	return cgroup_skb(ctx, &hook);
 }

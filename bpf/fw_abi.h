@@ -150,6 +150,8 @@ struct fw_meta {
 	__u32 n_links;
 	__u32 ir, ir_len; /* the IR (ir_write(IR_SNAPSHOT)) */
 	__u32 version;	 /* string: version of the fwload that loaded it */
+	__u32 netns;	 /* inode of the network namespace whose interfaces the numbers mean */
+	__u32 pad;
 };
 
 struct fw_meta_rule {
@@ -226,7 +228,7 @@ FW_ASSERT_SIZE(struct fw_counter, 64);
 FW_ASSERT_SIZE(struct fw_readers, 8 + 16 * FW_RINGS);
 FW_ASSERT_SIZE(struct fw_event, 120);
 FW_ASSERT_SIZE(struct fw_control, 8);
-FW_ASSERT_SIZE(struct fw_meta, 128);
+FW_ASSERT_SIZE(struct fw_meta, 136);
 FW_ASSERT_SIZE(struct fw_meta_rule, 24);
 FW_ASSERT_SIZE(struct fw_meta_link, 32);
 FW_ASSERT_SIZE(struct fw_flow_key4, 16);

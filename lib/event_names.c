@@ -4,6 +4,7 @@
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "cgroup_path.h"
@@ -27,6 +28,7 @@ struct cached {
 
 struct event_names {
 	uint64_t boot, real; /* clocks at the last tick */
+	uint32_t netns;	     /* inode of our network namespace */
 	struct rule_names now, before;
 	struct cached ifaces[IFACE_SLOTS], cgroups[CGROUP_SLOTS];
 };
@@ -52,9 +54,13 @@ static void rule_names_free(struct rule_names *r)
 struct event_names *event_names_new(void)
 {
 	struct event_names *n = calloc(1, sizeof(*n));
+	struct stat st;
 
-	if (n)
-		event_names_tick(n);
+	if (!n)
+		return NULL;
+	event_names_tick(n);
+	if (!stat("/proc/self/ns/net", &st))
+		n->netns = (uint32_t)st.st_ino;
 	return n;
 }
 
@@ -162,6 +168,14 @@ static const struct label *find_iface(struct event_names *n, uint32_t ifindex)
 	return c->name.raw ? &c->name : NULL;
 }
 
+/* Interface numbers mean those of the loader's network namespace; in another one they name other interfaces. */
+static bool ifaces_ours(const struct event_names *n)
+{
+	uint32_t netns = n->now.meta ? n->now.meta->head->netns : 0;
+
+	return !netns || netns == n->netns;
+}
+
 static const struct label *find_cgroup(struct event_names *n, uint64_t id)
 {
 	struct cached *c = &n->cgroups[(id * 0x9e3779b97f4a7c15ull) >> 56];
@@ -187,7 +201,7 @@ void event_names_fill(struct event_names *n, const struct fw_event *e, struct ev
 	/* the offset of the last tick, so that a stepped clock is followed */
 	ev->time = e->time + (n->real - n->boot);
 	ev->rule = find_rule(n, e);
-	ev->iface = e->known & FW_EV_IFACE && e->ifindex ? find_iface(n, e->ifindex) : NULL;
+	ev->iface = e->known & FW_EV_IFACE && e->ifindex && ifaces_ours(n) ? find_iface(n, e->ifindex) : NULL;
 	ev->cgroup = e->known & FW_EV_CGROUP && e->cgroup_id ? find_cgroup(n, e->cgroup_id) : NULL;
 	ev->comm = (const char *)e->comm;
 	ev->comm_len = e->known & FW_EV_TASK ? (uint32_t)strnlen(ev->comm, FW_COMM_LEN) : 0;

@@ -199,6 +199,7 @@ static void *load_meta(struct load *l, size_t *len)
 		.pin_of = pin_of,
 		.ctx = &l->placing,
 		.generation = l->resolved.generation,
+		.netns = l->resolved.netns,
 		.arena_bytes = l->sizes.arena_bytes,
 	};
 	void *blob;

@@ -99,7 +99,8 @@ static void add_ir(struct blob *b, const struct policy *p, struct fw_meta *head)
 
 void *meta_build(const struct meta_input *in, size_t *len)
 {
-	struct fw_meta head = { .magic = FW_META_MAGIC, .abi = FW_ABI, .generation = in->generation };
+	struct fw_meta head = { .magic = FW_META_MAGIC, .abi = FW_ABI, .generation = in->generation,
+				.netns = in->netns };
 	struct blob b = { 0 };
 	struct timespec now;
 

@@ -13,7 +13,7 @@ struct meta_input {
 	const struct fw_meta_link *links; /* one per target; target and pin are filled in here */
 	const char *(*pin_of)(const void *ctx, size_t i); /* pin of target ${i}, NULL for none */
 	const void *ctx;
-	__u32 generation;
+	__u32 generation, netns;
 	__u8 digest[32], build[32];
 	size_t arena_bytes;
 };
