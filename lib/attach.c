@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cgroup_path.h"
 #include "resolve.h"
@@ -35,34 +34,9 @@ static void add(struct targets *t, struct target one)
 	t->list[t->n++] = one;
 }
 
-/* Hardware type of an interface (linux/if_arp.h), -1 when it can't be told. */
-static int iface_type(const char *name)
-{
-	char path[128];
-	int type = -1;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/sys/class/net/%s/type", name);
-	f = fopen(path, "re");
-	if (f && fscanf(f, "%d", &type) != 1)
-		type = -1;
-	if (f)
-		fclose(f);
-	return type;
-}
-
-static bool iface_is_virtual(const char *name)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), "/sys/class/net/%s/device", name);
-	return access(path, F_OK) != 0;
-}
-
 static void add_iface(struct targets *t, const struct attach *a, struct res_iface *i)
 {
-	int type = iface_type(i->name);
-	bool has_link = type == ARPHRD_ETHER || type == ARPHRD_LOOPBACK || type < 0;
+	bool has_link = i->type == ARPHRD_ETHER || i->type == ARPHRD_LOOPBACK;
 	struct target one = { .name = (char *)i->name, .ifindex = i->ifindex, .has_link = has_link, .xdp = a->xdp };
 
 	for (size_t k = 0; k < t->n; k++)
@@ -93,7 +67,7 @@ static void plan_ifaces(struct diag *d, const struct attach *a, struct resolved 
 			diag_error(d, NULL, NULL, "interface %s does not exist here (ip link shows what does)", want);
 	}
 	for (size_t i = 0; a->host && i < r->n_ifaces; i++)
-		if (!iface_is_virtual(r->ifaces[i].name))
+		if (r->ifaces[i].physical)
 			add_iface(t, a, &r->ifaces[i]);
 	if (a->host && !t->n)
 		diag_error(d, NULL, NULL, "host: this network namespace has no physical interface; name interfaces");

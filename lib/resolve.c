@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <mntent.h>
-#include <net/if.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 
 #include "cgroup_path.h"
 #include "field_value.h"
+#include "iface_list.h"
 #include "tables_build.h"
 
 /* Mount point of cgroup v2: /sys/fs/cgroup, /sys/fs/cgroup/unified, or wherever. */
@@ -70,23 +70,6 @@ int cgroup_lookup(const char *path, uint64_t *id, uint32_t *level)
 	return 0;
 }
 
-static void resolve_ifaces(struct resolved *r)
-{
-	struct if_nameindex *all = if_nameindex();
-	size_t n = 0;
-
-	while (all && all[n].if_index)
-		n++;
-	r->ifaces = xalloc(n, sizeof(*r->ifaces));
-	for (size_t i = 0; i < n; i++) {
-		r->ifaces[i].name = strdup(all[i].if_name);
-		r->ifaces[i].ifindex = all[i].if_index;
-	}
-	r->n_ifaces = n;
-	if (all)
-		if_freenameindex(all);
-}
-
 static void resolve_user(struct diag *d, const struct rule *rule, const char *name, struct resolved *r)
 {
 	uint64_t uid;
@@ -134,7 +117,8 @@ void resolve(struct diag *d, const struct policy *p, struct resolved *r)
 
 	if (!stat("/proc/self/ns/net", &st))
 		r->netns = st.st_ino;
-	resolve_ifaces(r);
+	if (iface_list(&r->ifaces, &r->n_ifaces))
+		diag_error(d, NULL, NULL, "cannot list the interfaces: %s", strerror(errno));
 	for (size_t i = 0; i < p->n_rules; i++) {
 		for (size_t k = 0; k < p->rules[i].n_users; k++)
 			resolve_user(d, &p->rules[i], p->rules[i].users[k], r);

@@ -25,6 +25,8 @@ struct res_user {
 struct res_iface {
 	const char *name;
 	uint32_t ifindex;
+	uint16_t type;	   /* ARPHRD_* of linux/if_arp.h */
+	uint8_t physical;  /* a device on a bus */
 	int ingress_owned; /* XDP or TC ingress of this instance judges its packets */
 };
 
