@@ -117,16 +117,15 @@ FW_INLINE __u32 t_ctz(__u64 v)
 	return t_debruijn[((v & -v) * 0x022fdd63cc95386dULL) >> 58];
 }
 
-/* A search for the lowest bit that all records of ${c} share: one 64-rule word a step. */
+/* A search for the lowest bit that all records of ${c} share: one line (512 rules) a step. */
 struct search {
 	struct tables t;
 	struct classes c;
-	__u32 n_super, shift;
-	__u32 super;
-	__u32 word;  /* of the current summary bit: 0 .. 2^shift - 1 */
 	__u64 left;  /* summary bits not yet done */
 	__u32 found; /* rule or FW_NO_RULE */
-	__u32 pad;
+	__u8 n_super, shift;
+	__u8 super;
+	__u8 pad;
 };
 
 FW_INLINE __u64 search_summary(const struct search *s)
@@ -137,30 +136,43 @@ FW_INLINE __u64 search_summary(const struct search *s)
 	       t_u64(&s->t, s->c.rec[3] + at);
 }
 
-FW_INLINE __u64 record_word(const struct search *s, __u32 rec, __u32 word)
+/* Offset of a record's line. With one summary word the array stands right behind it, in the same cache line. */
+FW_INLINE __u32 record_line(const struct search *s, __u32 rec, __u32 line)
 {
-	__u32 lines = t_u32(&s->t, rec + s->super * 16 + 8);
-	__u32 line = t_u32(&s->t, lines + (word >> 3) * 4);
+	__u32 lines = rec + sizeof(struct fw_super);
 
-	return t_u64(&s->t, line + (word & 7) * 8);
+	if (s->n_super > 1)
+		lines = t_u32(&s->t, rec + s->super * 16 + 8);
+	return t_u32(&s->t, lines + line * 4);
 }
 
-/* 1 when done. ${s->left} is not 0. */
-FW_INLINE int search_word(struct search *s)
+FW_INLINE const __u64 *line_words(const struct search *s, __u32 off)
 {
-	__u32 word = (t_ctz(s->left) << s->shift) + s->word;
-	__u64 v = record_word(s, s->c.rec[0], word) & record_word(s, s->c.rec[1], word) &
-		  record_word(s, s->c.rec[2], word) & record_word(s, s->c.rec[3], word);
+	return (const __u64 *)(s->t.base + (off & T_MASK(&s->t) & ~63u));
+}
 
+/* 1 when done. ${s->left} is not 0. A function of its own: unrolled into its callers it takes their stack. */
+FW_NOINLINE int search_line(struct search *s)
+{
+	__u32 line = (t_ctz(s->left) << s->shift) >> 3;
+	const __u64 *a = line_words(s, record_line(s, s->c.rec[0], line));
+	const __u64 *b = line_words(s, record_line(s, s->c.rec[1], line));
+	const __u64 *c = line_words(s, record_line(s, s->c.rec[2], line));
+	const __u64 *d = line_words(s, record_line(s, s->c.rec[3], line));
+	__u64 v = 0;
+	__u32 w;
+
+	for (w = 0; w < 8; w++) {
+		v = a[w] & b[w] & c[w] & d[w];
+		if (v)
+			break;
+	}
 	if (v) {
-		s->found = ((s->super << (6 + s->shift)) + word) * 64 + t_ctz(v);
+		s->found = ((s->super << (9 + 3)) << s->shift) + line * 512 + w * 64 + t_ctz(v);
 		return 1;
 	}
-	s->word++;
-	if (s->word >> s->shift) {
-		s->word = 0;
-		s->left &= s->left - 1;
-	}
+	/* the summary bits of the whole line are done: 8 >> shift of them */
+	s->left &= ~(((1ULL << (8 >> s->shift)) - 1) << (line << (3 - s->shift)));
 	return 0;
 }
 
@@ -168,34 +180,33 @@ static long search_step(__u32 i, struct search *s)
 {
 	if (!s->left) {
 		s->super++;
-		s->word = 0;
 		if (s->super >= s->n_super)
 			return 1;
 		s->left = search_summary(s);
 		return 0;
 	}
-	return search_word(s);
+	return search_line(s);
 }
 
 /* Enough for the first candidates of nearly every packet; the rest goes through bpf_loop, which is verified
  * once and not once per step. */
-#define T_INLINE_STEPS 4
+#define T_INLINE_STEPS 2
 
 /* t_first(s): the first rule, in priority order, of all the classes in ${s->c}; FW_NO_RULE if there is none. The caller
  * sets t, c, n_super and shift. */
 FW_INLINE __u32 t_first(struct search *s)
 {
 	s->found = FW_NO_RULE;
-	s->super = s->word = 0;
+	s->super = 0;
 	s->left = search_summary(s);
 	for (int i = 0; i < T_INLINE_STEPS; i++) {
 		if (!s->left)
 			break;
-		if (search_word(s))
+		if (search_line(s))
 			return s->found;
 	}
 	if (s->left || s->n_super > 1)
-		bpf_loop(FW_SUPER_MAX * 64 * 9, search_step, s, 0);
+		bpf_loop(FW_SUPER_MAX * 65, search_step, s, 0);
 	return s->found;
 }
 

@@ -184,8 +184,12 @@ __noinline __u32 fw_classify(const struct packet *p, const struct query *q)
 		s.c.rec[0] = must.rec[0] = t_address(&s.t, d->src4, d->src6, &p->src);
 	}
 	service_records(&s.t, d, p, q, &s.c, &must);
-	s.c.rec[3] = context_record(&s.t, d, q->iface_may, q->user_may, q->cgroup_may);
-	must.rec[3] = context_record(&s.t, d, q->iface_must, q->user_must, q->cgroup_must);
+	s.c.rec[3] = s.c.rec[2];
+	must.rec[3] = must.rec[2];
+	if (d->ctx) {
+		s.c.rec[3] = context_record(&s.t, d, q->iface_may, q->user_may, q->cgroup_may);
+		must.rec[3] = context_record(&s.t, d, q->iface_must, q->user_must, q->cgroup_must);
+	}
 	first = t_first(&s);
 	if (!q->partial)
 		return first;

@@ -37,9 +37,9 @@ struct fw_interval {
 };
 
 /* ---- class record: fw_dir.n_super of these ---- */
-/* Bit b of ${summary} says that among the 64 << shift rules from rule ((super * 64 + b) * 64) << shift on at
- * least one is in the class. ${lines} is the offset of a u32 array with the offset of each 64-byte line of
- * 512 rules in this part. Equal lines, arrays and records are stored once. */
+/* Bit b of ${summary} says that among the 64 << shift rules from rule (super * 64 + b) * (64 << shift) on at least
+ * one is in the class. The lines, 64 bytes for 512 rules, have their offsets in an array of u32: at ${lines}, or
+ * right behind the record where n_super is 1. Equal lines, arrays and records are stored once. */
 struct fw_super {
 	__u64 summary;
 	__u32 lines;
@@ -86,7 +86,7 @@ struct fw_dir {
 	__u32 n_rules;
 	__u32 n_super, shift;
 	/* context: interface x user x cgroup; u32 record offsets,
-	 * [(interface * n_user + user) * n_cgroup + cgroup] */
+	 * [(interface * n_user + user) * n_cgroup + cgroup]; 0: no rule asks for any of them */
 	__u32 ctx;
 	__u32 n_user, n_cgroup;
 	__u32 iface_may, iface_must; /* rows for an unknown interface */

@@ -321,6 +321,16 @@ static bool set_has(const struct fw_set *set, int family)
 	return false;
 }
 
+static bool item_some(const struct addr_item *it, const bool *sets, int family)
+{
+	return it->set >= 0 ? sets[it->set] : it->cidr.family == family;
+}
+
+static bool item_all(const struct addr_item *it, int family)
+{
+	return it->set < 0 && it->cidr.family == family && !it->cidr.len;
+}
+
 /* What the rule's source list covers of a family: something (may), everything (must). Only the shape of the list
  * is looked at: many prefixes that happen to cover everything count as something, which leaves more to the
  * later hook and is never wrong. */
@@ -335,13 +345,16 @@ static void source_cover(const struct rule *rule, const bool *sets, int family, 
 		if (it->negate)
 			continue;
 		includes = true;
-		*may |= it->set >= 0 ? sets[it->set] : it->cidr.family == family;
-		*must |= it->set < 0 && it->cidr.family == family && !it->cidr.len;
+		*may |= item_some(it, sets, family);
+		*must |= item_all(it, family);
 	}
 	if (!includes)
 		*may = *must = true;
-	for (size_t i = 0; i < rule->n_src; i++)
-		*must &= !rule->src[i].negate;
+	/* an exclusion of the other family takes nothing away */
+	for (size_t i = 0; i < rule->n_src; i++) {
+		*may &= !(rule->src[i].negate && item_all(&rule->src[i], family));
+		*must &= !(rule->src[i].negate && item_some(&rule->src[i], sets, family));
+	}
 }
 
 static void unknown_source(struct lower *l, int family, uint32_t *may, uint32_t *must)

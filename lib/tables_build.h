@@ -40,6 +40,7 @@ struct class {
 	uint32_t *dirty_list;
 	uint32_t n_dirty, n_lines;
 	struct fw_super *supers;
+	uint8_t *compact; /* a record being put together */
 	uint64_t hash[2];   /* Zobrist: the XOR of each member's random number */
 };
 void class_init(struct class *c, struct pool *pool, uint32_t n_rules);

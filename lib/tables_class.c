@@ -23,6 +23,7 @@ void class_init(struct class *c, struct pool *pool, uint32_t n_rules)
 	c->dirty = xalloc(c->n_lines, sizeof(*c->dirty));
 	c->dirty_list = xalloc(c->n_lines, sizeof(*c->dirty_list));
 	c->supers = xalloc(c->n_super, sizeof(*c->supers));
+	c->compact = xalloc(sizeof(*c->supers) + c->n_lines * sizeof(*c->lines), 1);
 	for (uint32_t i = 0; i < c->n_lines; i++) {
 		c->dirty[i] = true;
 		c->dirty_list[c->n_dirty++] = i;
@@ -36,6 +37,7 @@ void class_free(struct class *c)
 	free(c->dirty);
 	free(c->dirty_list);
 	free(c->supers);
+	free(c->compact);
 	memset(c, 0, sizeof(*c));
 }
 
@@ -97,6 +99,15 @@ static void refresh_line(struct class *c, uint32_t line)
 	c->lines[line] = pool_add(c->pool, words, LINE_WORDS * 8, 64);
 }
 
+/* One summary word: the array of line offsets goes with it, so that a look-up finds both in one cache line. */
+static uint32_t record_compact(struct class *c)
+{
+	c->supers[0].pad = 0;
+	memcpy(c->compact, c->supers, sizeof(*c->supers));
+	memcpy(c->compact + sizeof(*c->supers), c->lines, c->n_lines * sizeof(*c->lines));
+	return pool_add(c->pool, c->compact, sizeof(*c->supers) + c->n_lines * sizeof(*c->lines), 16);
+}
+
 uint32_t class_record(struct class *c)
 {
 	uint32_t per_super = 8u << c->shift; /* lines */
@@ -109,6 +120,8 @@ uint32_t class_record(struct class *c)
 		c->supers[line / per_super].pad = 1; /* its array must be stored anew */
 	}
 	c->n_dirty = 0;
+	if (c->n_super == 1)
+		return record_compact(c);
 	for (uint32_t s = 0; s < c->n_super; s++) {
 		uint32_t from = s * per_super, n = c->n_lines - from;
 

@@ -152,6 +152,14 @@ static bool context_match(const struct lower *l, const struct context *c, const 
 	return !(r->n_cgroups && g <= l->r->n_cgroups && (!g || !names_cgroup(l, r, g - 1)));
 }
 
+static bool uses_context(const struct lower *l)
+{
+	for (uint32_t r = 0; r < l->n_rules; r++)
+		if (l->rules[r]->n_interfaces || l->rules[r]->n_users || l->rules[r]->n_cgroups)
+			return true;
+	return false;
+}
+
 void lower_context(struct lower *l, const struct context *c)
 {
 	struct fw_dir *d = l->dir;
@@ -167,6 +175,10 @@ void lower_context(struct lower *l, const struct context *c)
 		l->error = "too many combinations of interfaces, users and cgroups: over 65536";
 		return;
 	}
+	d->n_user = users;
+	d->n_cgroup = cgroups;
+	if (!uses_context(l))
+		return;
 	user_trie(l);
 	cgroup_trie(l);
 	class_init(&class, &l->pool, l->n_rules);
@@ -185,8 +197,6 @@ void lower_context(struct lower *l, const struct context *c)
 				table[n++] = class_record(&class);
 			}
 	d->ctx = image_add(l->im, table, n * sizeof(*table), 8);
-	d->n_user = users;
-	d->n_cgroup = cgroups;
 	d->iface_may = c->n_rows;
 	d->user_may = users > 1 ? users - 1 : 0;
 	d->cgroup_may = cgroups > 1 ? cgroups - 1 : 0;

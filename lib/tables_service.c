@@ -97,7 +97,7 @@ static int edge_order(const void *x, const void *y)
  * rule's ranges cover the cell, since ranges may overlap. */
 static void number_cells(struct service *s, struct axis *x)
 {
-	uint16_t *depth = xalloc(s->l->n_rules, sizeof(*depth));
+	uint32_t *depth = xalloc(s->l->n_rules, sizeof(*depth));
 	struct seen seen = { 0 };
 	uint64_t state[2] = { 0, 0 };
 	uint32_t *number;
@@ -111,8 +111,8 @@ static void number_cells(struct service *s, struct axis *x)
 		if (!x->n_cells && key)
 			key = 0;
 		for (; i < x->n && x->edges[i].key == key; i++) {
-			uint16_t *d = &depth[x->edges[i].rule];
-			uint16_t was = *d;
+			uint32_t *d = &depth[x->edges[i].rule];
+			uint32_t was = *d;
 
 			*d += x->edges[i].begins ? 1 : -1;
 			if (!was != !*d)
@@ -132,7 +132,7 @@ static void number_cells(struct service *s, struct axis *x)
 static void fill_row(struct service *s, const bool *in_row, uint32_t *row)
 {
 	struct axis *b = &s->b;
-	uint16_t *depth = xalloc(s->l->n_rules, sizeof(*depth));
+	uint32_t *depth = xalloc(s->l->n_rules, sizeof(*depth));
 	bool *done = xalloc(b->n_classes, sizeof(*done));
 	size_t i = 0;
 
@@ -164,7 +164,7 @@ static uint32_t fill_table(struct service *s, struct fw_svc *svc)
 	uint32_t rows = s->a.n_classes + 2, columns = s->b.n_classes + 1;
 	uint32_t *table, off;
 	bool *in_row, *done;
-	uint16_t *depth;
+	uint32_t *depth; /* a list may repeat a port more than 65535 times */
 	size_t i = 0;
 
 	if ((uint64_t)rows * columns > TABLE_MAX) {
