@@ -71,7 +71,8 @@ int gauge_rules(struct gauges *g, const struct view *v)
 		goto out;
 	}
 	if (facts.type != BPF_MAP_TYPE_PERCPU_ARRAY || facts.value_size != sizeof(*room)) {
-		complain("map counters of instance %s has another layout: loaded by another version?", v->instance);
+		complain("map counters of instance %s has another layout: loaded by another version?",
+			 v->instance);
 		goto out;
 	}
 	room = calloc((size_t)cpus, sizeof(*room));
@@ -103,7 +104,6 @@ out:
 
 static int read_all(struct gauges *g, const struct view *v)
 {
-	uint32_t netns;
 	const char *why;
 
 	g->meta = view_meta(v, &why);
@@ -112,8 +112,8 @@ static int read_all(struct gauges *g, const struct view *v)
 		return -1;
 	}
 	gauges_word(g, v->control->word, clock_ns(CLOCK_BOOTTIME) / 1000000);
-	if (gauge_slots(g, v, &netns) || gauge_maps(g, v) || gauge_rings(g, v) || gauge_rules(g, v) ||
-	    gauge_hooks(g, v, netns))
+	if (gauge_slots(g, v) || gauge_maps(g, v) || gauge_rings(g, v) || gauge_rules(g, v) ||
+	    gauge_hooks(g, v))
 		return -1;
 	gauges_sum(g);
 	return 0;
@@ -124,7 +124,7 @@ int gauges_read(struct gauges *g, const char *instance)
 	struct view v = VIEW_NONE;
 	int status;
 
-	*g = (struct gauges){ .time = clock_ns(CLOCK_REALTIME) };
+	*g = (struct gauges){.time = clock_ns(CLOCK_REALTIME)};
 	status = view_open(&v, instance, VIEW_WATCH);
 	if (!status) {
 		memcpy(g->instance, v.instance, sizeof(g->instance));

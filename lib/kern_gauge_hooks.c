@@ -75,7 +75,7 @@ static int ask_link(const struct view *v, const char *pin, bool is_cgroup, struc
 /* ask_filter(v, l, a): the same of a clsact filter, which is no link and goes with its interface. */
 static int ask_filter(const struct view *v, const struct fw_meta_link *l, struct attached *a)
 {
-	const struct target t = { .hook = (enum fw_hook)l->hook, .ifindex = l->ifindex };
+	const struct target t = {.hook = (enum fw_hook)l->hook, .ifindex = l->ifindex};
 
 	a->prog_id = filter_prog(v->instance, &t);
 	a->ifindex = l->ifindex;
@@ -85,40 +85,45 @@ static int ask_filter(const struct view *v, const struct fw_meta_link *l, struct
 }
 
 /* A renamed interface is still protected; a new one that took the name is not. */
-static void check_iface(struct hook_gauge *h, const struct attached *a, bool here)
+static void check_iface(struct hook_gauge *h, const struct fw_meta_link *l, const struct attached *a,
+			bool here)
 {
-	uint32_t named;
+	uint32_t named = here ? if_nametoindex(h->target) : 0;
 	char name[IF_NAMESIZE];
 
-	if (!a->ifindex) {
+	if (!a->ifindex && named == l->ifindex)
+		gone(h, "somebody detached it");
+	else if (!a->ifindex)
 		gone(h, "the interface was deleted");
-	} else if (!here) {
-		snprintf(h->detail, sizeof(h->detail), "in another network namespace: the name was not checked");
-	} else if ((named = if_nametoindex(h->target)) == 0) {
-		if (if_indextoname(a->ifindex, name))
-			snprintf(h->detail, sizeof(h->detail), "the interface is called %s now", name);
-		else
-			gone(h, "the interface left this network namespace");
-	} else if (named != a->ifindex) {
+	else if (!here)
+		snprintf(h->detail, sizeof(h->detail),
+			 "in another network namespace: the name was not checked");
+	else if (named && named != a->ifindex)
 		gone(h, "another interface has the name now (index %u, attached to %u)", named, a->ifindex);
-	}
+	else if (!named && if_indextoname(a->ifindex, name))
+		snprintf(h->detail, sizeof(h->detail), "the interface is called %s now", name);
+	else if (!named)
+		gone(h, "the interface left this network namespace");
 }
 
-static void check_cgroup(struct hook_gauge *h, const struct attached *a)
+static void check_cgroup(struct hook_gauge *h, const struct fw_meta_link *l, const struct attached *a)
 {
 	uint32_t level;
-	uint64_t id;
+	uint64_t id = 0;
+	int err = cgroup_lookup(h->target, &id, &level) ? errno : 0;
 
-	if (!a->cgroup_id)
+	if (!a->cgroup_id && id == l->target_id && !err)
+		gone(h, "somebody detached it");
+	else if (!a->cgroup_id || err == ENOENT)
 		gone(h, "the cgroup was removed");
-	else if (cgroup_lookup(h->target, &id, &level))
-		gone(h, "no such cgroup now: %s", strerror(errno));
+	else if (err)
+		gone(h, "cannot open the cgroup: %s", strerror(err));
 	else if (id != a->cgroup_id)
 		gone(h, "another cgroup has the path now");
 }
 
-static void check_hook(struct hook_gauge *h, const struct view *v, const struct meta *m, const struct fw_meta_link *l,
-		       bool here)
+static void check_hook(struct hook_gauge *h, const struct view *v, const struct meta *m,
+		       const struct fw_meta_link *l, bool here)
 {
 	const char *pin = meta_string(m, l->pin);
 	struct attached a = {};
@@ -136,16 +141,16 @@ static void check_hook(struct hook_gauge *h, const struct view *v, const struct 
 		return;
 	}
 	if (l->ifindex)
-		check_iface(h, &a, here);
+		check_iface(h, l, &a, here);
 	else
-		check_cgroup(h, &a);
+		check_cgroup(h, l, &a);
 	if (h->up && a.prog_id != l->prog_id)
 		gone(h, "another program took the place (id %u, loaded as %u)", a.prog_id, l->prog_id);
 }
 
-int gauge_hooks(struct gauges *g, const struct view *v, uint32_t netns)
+int gauge_hooks(struct gauges *g, const struct view *v)
 {
-	uint32_t n = g->meta->head->n_links;
+	uint32_t n = g->meta->head->n_links, netns = g->meta->head->netns;
 	struct stat ns;
 	bool here = !netns || stat("/proc/self/ns/net", &ns) || (uint32_t)ns.st_ino == netns;
 
@@ -160,7 +165,8 @@ int gauge_hooks(struct gauges *g, const struct view *v, uint32_t netns)
 		struct hook_gauge *h = &g->hooks[g->n_hooks];
 
 		h->hook = l->hook < FW_HOOK_COUNT ? hook_name((enum fw_hook)l->hook) : "unknown";
-		h->mode = l->mode < sizeof(mode_names) / sizeof(*mode_names) ? mode_names[l->mode] : "unknown";
+		h->mode =
+			l->mode < sizeof(mode_names) / sizeof(*mode_names) ? mode_names[l->mode] : "unknown";
 		h->target = meta_string(g->meta, l->target);
 		if (!h->target)
 			h->target = "";

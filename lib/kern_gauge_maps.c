@@ -15,7 +15,7 @@
 #include "bpf/tables_abi.h"
 #include "diag.h"
 
-#define BATCH 4096	  /* keys asked for at once */
+#define BATCH 4096 /* keys asked for at once */
 #define BATCH_MAX (1u << 24)
 
 uint64_t map_memory(int fd)
@@ -64,8 +64,8 @@ static size_t value_room(const struct map_facts *facts)
 	return size;
 }
 
-/* batches(fd, facts, room, n): 0; ENOSPC when ${room} keys don't take one bucket of the hash; other errno values
- * when the map has no batches. */
+/* batches(fd, facts, room, n): 0; ENOSPC when ${room} keys don't take one bucket of the hash; other errno
+ * values when the map has no batches. */
 static int batches(int fd, const struct map_facts *facts, uint32_t room, uint64_t *n)
 {
 	size_t key = facts->key_size > 8 ? facts->key_size : 8;
@@ -103,8 +103,9 @@ int map_entries(int fd, const struct map_facts *facts, uint64_t *n)
 
 static bool is_hash(uint32_t type)
 {
-	return type == BPF_MAP_TYPE_HASH || type == BPF_MAP_TYPE_LRU_HASH || type == BPF_MAP_TYPE_PERCPU_HASH ||
-	       type == BPF_MAP_TYPE_LRU_PERCPU_HASH || type == BPF_MAP_TYPE_LPM_TRIE;
+	return type == BPF_MAP_TYPE_HASH || type == BPF_MAP_TYPE_LRU_HASH ||
+	       type == BPF_MAP_TYPE_PERCPU_HASH || type == BPF_MAP_TYPE_LRU_PERCPU_HASH ||
+	       type == BPF_MAP_TYPE_LPM_TRIE;
 }
 
 static int measure(struct map_gauge *m, const struct gauges *g, int fd, const struct map_facts *facts)

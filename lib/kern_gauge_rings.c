@@ -13,9 +13,9 @@
 
 #include "diag.h"
 
-/* has_reader(v, name): somebody holds the lock of the ring's directory. Asked of /proc/locks, because trying the
- * lock would make a reader that starts at this moment believe that the ring is taken. Locks of processes in
- * other pid namespaces are not listed: without /proc/locks, or there, the claimed bit is all there is. */
+/* has_reader(v, name): somebody holds the lock of the ring's directory. Asked of /proc/locks, because trying
+ * the lock would make a reader that starts at this moment believe that the ring is taken. Locks of processes
+ * in other pid namespaces are not listed: without /proc/locks, or there, the claimed bit is all there is. */
 static bool has_reader(const struct view *v, const char *name)
 {
 	unsigned int major, minor;
@@ -31,7 +31,8 @@ static bool has_reader(const struct view *v, const char *name)
 	if (!f)
 		return true;
 	while (!found && fgets(line, sizeof(line), f))
-		found = sscanf(line, "%*[^:]: FLOCK %*s %*s %*d %x:%x:%" SCNu64, &major, &minor, &inode) == 3 &&
+		found = sscanf(line, "%*[^:]: FLOCK %*s %*s %*d %x:%x:%" SCNu64, &major, &minor, &inode) ==
+				3 &&
 			inode == st.st_ino && makedev(major, minor) == st.st_dev;
 	fclose(f);
 	return found;
@@ -62,12 +63,12 @@ static int read_ring(struct gauges *g, const struct view *v, uint32_t n)
 	char dir[24], name[40];
 	int fd, err;
 
-	snprintf(dir, sizeof(dir), FW_RING_DIR, n);
+	snprintf(dir, sizeof(dir), FW_RING_DIR, (int)n);
 	snprintf(name, sizeof(name), "%s/events", dir);
 	fd = view_map(v, name, 1, &facts); /* or it could not be mapped */
 	if (fd < 0)
 		return errno == ENOENT ? 0 : -1;
-	*r = (struct ring_gauge){ .number = n, .size = facts.max_entries, .memory = map_memory(fd) };
+	*r = (struct ring_gauge){.number = n, .size = facts.max_entries, .memory = map_memory(fd)};
 	err = facts.type == BPF_MAP_TYPE_RINGBUF ? read_fill(fd, r) : (errno = EINVAL, -1);
 	close(fd);
 	if (err)

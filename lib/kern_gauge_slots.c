@@ -9,8 +9,8 @@
 #include "bpf/tables_abi.h"
 #include "diag.h"
 
-/* read_header(fd, s, netns): from the first page of the image, whose size can be half a gigabyte. */
-static int read_header(int fd, struct slot_gauge *s, uint32_t *netns)
+/* read_header(fd, s): from the first page of the image, whose size can be half a gigabyte. */
+static int read_header(int fd, struct slot_gauge *s)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	const struct fw_arena *a = mmap(NULL, page, PROT_READ, MAP_SHARED, fd, 0);
@@ -21,18 +21,17 @@ static int read_header(int fd, struct slot_gauge *s, uint32_t *netns)
 	if (a->magic == FW_ARENA_MAGIC && a->abi == FW_ABI) {
 		s->generation = a->generation;
 		s->used = a->size;
-		*netns = a->netns;
 	}
 	munmap((void *)(uintptr_t)a, page);
 	return 0;
 }
 
-/* read_slot(g, v, arenas, slot, netns): 0 also for an empty slot. */
-static int read_slot(struct gauges *g, const struct view *v, int arenas, uint32_t slot, uint32_t *netns)
+/* read_slot(g, arenas, slot): 0 also for an empty slot. */
+static int read_slot(struct gauges *g, int arenas, uint32_t slot)
 {
 	struct slot_gauge *s = &g->slots[g->n_slots];
 	struct bpf_map_info info = {};
-	uint32_t id, len = sizeof(info), ns = 0;
+	uint32_t id, len = sizeof(info);
 	int fd, err;
 
 	if (bpf_map_lookup_elem(arenas, &slot, &id))
@@ -40,34 +39,31 @@ static int read_slot(struct gauges *g, const struct view *v, int arenas, uint32_
 	fd = bpf_map_get_fd_by_id(id); /* writable, because the kernel maps no memory of a read-only one */
 	if (fd < 0)
 		return errno == ENOENT ? 0 : -1; /* replaced meanwhile */
-	*s = (struct slot_gauge){ .slot = slot };
-	err = bpf_obj_get_info_by_fd(fd, &info, &len) || read_header(fd, s, &ns);
+	*s = (struct slot_gauge){.slot = slot};
+	err = bpf_obj_get_info_by_fd(fd, &info, &len) || read_header(fd, s);
 	if (!err) {
 		s->size = info.value_size;
 		s->memory = map_memory(fd);
 		g->memory += s->memory;
 		g->n_slots++;
-		if (slot == g->active) {
+		if (slot == g->active)
 			g->generation = s->generation;
-			*netns = ns;
-		}
 	}
 	close(fd);
 	return err ? -1 : 0;
 }
 
-int gauge_slots(struct gauges *g, const struct view *v, uint32_t *netns)
+int gauge_slots(struct gauges *g, const struct view *v)
 {
 	struct map_facts facts;
 	int fd = view_map(v, "arenas", 0, &facts), err = 0;
 
-	*netns = 0;
 	if (fd < 0) {
 		complain("cannot open map arenas of instance %s: %m", v->instance);
 		return -1;
 	}
 	for (uint32_t slot = 1; slot < FW_SLOTS && slot < facts.max_entries && !err; slot++) {
-		err = read_slot(g, v, fd, slot, netns);
+		err = read_slot(g, fd, slot);
 		if (err)
 			complain("cannot read slot %u of instance %s: %m", slot, v->instance);
 	}

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* fwstat: fill levels, counters and hooks of a loaded instance: pinned maps in, a table, JSON or metrics out.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/diag.h"
+#include "lib/field_value.h"
+#include "lib/kern_gauge.h"
+#include "lib/out_stat.h"
+#include "lib/save_file.h"
+#include "lib/stat_check.h"
+
+static const char usage_text[] =
+	"usage: fwstat [-hqvV] [-N INSTANCE] [-o table|json|prometheus] [-O FILE] [--watch SECS]\n"
+	"       fwstat --check [-N INSTANCE] [-w PCT] [-c PCT]\n"
+	"Show how full the maps of a loaded firewall are, what its rules counted, and whether its hooks "
+	"still protect.\n"
+	"\n"
+	"  -N, --instance INSTANCE  instance to show (default: " INSTANCE_DEFAULT ")\n"
+	"  -o, --output FORMAT      table (default), json: one object on a line, or prometheus: metrics\n"
+	"  -O, --output-file FILE   write to FILE, which is replaced as a whole or not at all\n"
+	"      --watch SECS         again every SECS seconds, until interrupted\n"
+	"      --check              one line and exit status 0-3 as a monitoring plugin\n"
+	"  -w PCT, -c PCT           with --check: warning and critical fill levels (default: 80, 95)\n"
+	"  -q, --quiet              no notes\n"
+	"  -v, --verbose            the whole digest in the table\n"
+	"  -h, --help               this text\n"
+	"  -V, --version            the version\n"
+	"\n"
+	"exit status: 0 done, 1 a hook no longer protects or no policy is active, 2 usage, 3 the system "
+	"refused\n"
+	"example: fwstat -o json | jq '.rules[] | select(.packets_denied > 0) | .name'\n";
+
+#define WATCH_MAX 86400 /* seconds */
+
+struct request {
+	const char *instance, *file;
+	const struct out_format *format;
+	struct out_style style;
+	struct check_limits limits;
+	uint64_t watch; /* seconds; 0: once */
+	bool check, limited, formatted, quiet;
+};
+
+static volatile sig_atomic_t stop;
+
+static void on_signal(int sig)
+{
+	stop = 1;
+}
+
+static void print_and_exit(const char *text)
+{
+	fputs(text, stdout);
+	exit(fflush(stdout) ? EXIT_SYSTEM : EXIT_DONE);
+}
+
+static const struct out_format *find_format(const char *name)
+{
+	const struct out_format *o = out_formats;
+
+	while (o->name && strcmp(o->name, name))
+		o++;
+	if (!o->name)
+		die(EXIT_USAGE, "-o %s: expected table, json or prometheus", name);
+	return o;
+}
+
+static uint64_t number(const char *option, const char *text, uint64_t max)
+{
+	const char *why;
+	uint64_t n;
+
+	why = parse_uint(text, max, &n);
+	if (why)
+		die(EXIT_USAGE, "%s %s: %s", option, text, why);
+	return n;
+}
+
+enum { OPT_CHECK = 256, OPT_WATCH, OPT_HTTP };
+
+static void read_option(struct request *r, int c)
+{
+	switch (c) {
+	case 'N':
+		r->instance = optarg;
+		break;
+	case 'o':
+		r->format = find_format(optarg);
+		r->formatted = true;
+		break;
+	case 'O':
+		r->file = optarg;
+		break;
+	case 'w':
+	case 'c':
+		*(c == 'w' ? &r->limits.warning : &r->limits.critical) =
+			(double)number(c == 'w' ? "-w" : "-c", optarg, 100) / 100;
+		r->limited = true;
+		break;
+	case 'q':
+		r->quiet = true;
+		break;
+	case 'v':
+		r->style.verbose = true;
+		break;
+	case OPT_CHECK:
+		r->check = true;
+		break;
+	case OPT_WATCH:
+		r->watch = number("--watch", optarg, WATCH_MAX);
+		if (!r->watch)
+			die(EXIT_USAGE, "--watch 0: expected at least 1 second");
+		break;
+	case OPT_HTTP:
+		die(EXIT_USAGE, "--http is not supported yet");
+	case 'h':
+		print_and_exit(usage_text);
+		break;
+	case 'V':
+		print_and_exit("fwstat " FW_VERSION "\n");
+		break;
+	default:
+		fputs("Try 'fwstat --help'.\n", stderr);
+		exit(EXIT_USAGE);
+	}
+}
+
+static void read_arguments(struct request *r, int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{"instance", required_argument, NULL, 'N'},
+		{"output", required_argument, NULL, 'o'},
+		{"output-file", required_argument, NULL, 'O'},
+		{"check", no_argument, NULL, OPT_CHECK},
+		{"watch", required_argument, NULL, OPT_WATCH},
+		{"http", no_argument, NULL, OPT_HTTP},
+		{"warning", required_argument, NULL, 'w'},
+		{"critical", required_argument, NULL, 'c'},
+		{"quiet", no_argument, NULL, 'q'},
+		{"verbose", no_argument, NULL, 'v'},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},
+		{},
+	};
+	int c;
+
+	argv[0] = program_invocation_short_name; /* for getopt's messages */
+	while ((c = getopt_long(argc, argv, "N:o:O:w:c:qvhV", longs, NULL)) != -1)
+		read_option(r, c);
+	if (optind < argc)
+		die(EXIT_USAGE, "unexpected argument '%s'", argv[optind]);
+	if (r->limited && !r->check)
+		die(EXIT_USAGE, "-w and -c belong to --check");
+	if (r->check && (r->formatted || r->file || r->watch))
+		die(EXIT_USAGE, "--check has an output of its own: without -o, -O and --watch");
+	if (r->limits.warning > r->limits.critical)
+		die(EXIT_USAGE, "-w %g is above -c %g", 100 * r->limits.warning, 100 * r->limits.critical);
+}
+
+/* What a plugin has to say goes to standard output, complaints of the library included: they are collected.
+ */
+static int check(const struct request *r)
+{
+	char *why = NULL;
+	size_t len = 0;
+	FILE *terminal = stderr, *collect = open_memstream(&why, &len);
+	enum check_state state;
+	struct gauges g;
+	int status;
+
+	if (collect)
+		stderr = collect;
+	status = gauges_read(&g, r->instance);
+	stderr = terminal;
+	if (collect)
+		fclose(collect);
+	if (!status)
+		state = stat_check(stdout, &g, &r->limits);
+	else if (why && !strncmp(why, "fwstat: ", 8))
+		state = stat_check_unknown(stdout, why + 8);
+	else
+		state = stat_check_unknown(stdout, why ? why : "");
+	gauges_free(&g);
+	free(why);
+	return fflush(stdout) ? CHECK_UNKNOWN : (int)state;
+}
+
+static int print_file(const struct request *r, const struct gauges *g)
+{
+	const struct out_style plain = {.verbose = r->style.verbose};
+	struct save_file s;
+
+	if (save_open(&s, r->file)) {
+		complain("cannot write %s: %m", r->file);
+		return EXIT_SYSTEM;
+	}
+	r->format->print(s.f, g, &plain);
+	if (save_commit(&s)) {
+		complain("cannot write %s: %m", r->file);
+		return EXIT_SYSTEM;
+	}
+	return 0;
+}
+
+static int print_stdout(const struct request *r, const struct gauges *g)
+{
+	struct out_style style = r->style;
+	const char *no_colour = getenv("NO_COLOR");
+	bool terminal = isatty(STDOUT_FILENO);
+	struct winsize size;
+
+	if (terminal && !ioctl(STDOUT_FILENO, TIOCGWINSZ, &size))
+		style.width = size.ws_col;
+	style.colour = terminal && !(no_colour && *no_colour);
+	if (r->watch && terminal && r->format->print == out_stat_table)
+		fputs("\033[H\033[2J", stdout);
+	r->format->print(stdout, g, &style);
+	if (ferror(stdout) || fflush(stdout)) {
+		complain("cannot write to standard output: %m");
+		return EXIT_SYSTEM;
+	}
+	return 0;
+}
+
+/* judge(r, g): EXIT_JUDGED when traffic passes that somebody believes to be filtered. */
+static int judge(const struct request *r, const struct gauges *g)
+{
+	if (gauges_protect(g))
+		return 0;
+	if (!g->active && !r->quiet)
+		complain("instance %s: no policy is active: everything passes", g->instance);
+	if (!g->n_hooks && !r->quiet)
+		complain("instance %s: no hook is attached", g->instance);
+	for (size_t i = 0; i < g->n_hooks; i++)
+		if (!g->hooks[i].up && !r->quiet)
+			complain("hook %s on %s no longer protects: %s", g->hooks[i].hook, g->hooks[i].target,
+				 g->hooks[i].detail);
+	return EXIT_JUDGED;
+}
+
+static int show(const struct request *r)
+{
+	struct gauges g;
+	int status = gauges_read(&g, r->instance);
+
+	if (!status)
+		status = r->file ? print_file(r, &g) : print_stdout(r, &g);
+	if (!status)
+		status = judge(r, &g);
+	gauges_free(&g);
+	return status;
+}
+
+/* Hooks that went down don't end a watch, what can't be read does. */
+static int watch(const struct request *r)
+{
+	const struct sigaction end = {.sa_handler = on_signal};
+	struct timespec next;
+	int status;
+
+	sigaction(SIGINT, &end, NULL);
+	sigaction(SIGTERM, &end, NULL);
+	clock_gettime(CLOCK_MONOTONIC, &next);
+	do {
+		status = show(r);
+		next.tv_sec += (time_t)r->watch;
+		if (status == EXIT_DONE || status == EXIT_JUDGED)
+			clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL);
+	} while (!stop && (status == EXIT_DONE || status == EXIT_JUDGED));
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct request r = {
+		.instance = INSTANCE_DEFAULT,
+		.format = &out_formats[0],
+		.limits = {.warning = 0.8, .critical = 0.95},
+	};
+
+	read_arguments(&r, argc, argv);
+	if (r.check)
+		return check(&r);
+	return r.watch ? watch(&r) : show(&r);
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "stat_gauge.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy.h"
+
+#define NAME_OF(id, name) [FW_VERDICT_##id] = name,
+const char *const verdict_names[FW_VERDICT_COUNT] = {FW_VERDICTS(NAME_OF)};
+#undef NAME_OF
+#define NAME_OF(id, name) [FW_REASON_##id] = name,
+const char *const reason_names[FW_REASON_COUNT] = {FW_REASONS(NAME_OF)};
+#undef NAME_OF
+const char *const side_names[SIDE_COUNT] = {"ingress", "egress", "both"};
+const char *const ring_state_names[3] = {"free", "read", "abandoned"};
+
+_Static_assert(FW_REASON_ID(FW_REASON_COUNT, 0) <= FW_RULE_ID_FIRST, "reasons run into rules");
+
+static enum flow_side side_of(uint8_t directions)
+{
+	return directions == DIR_BIT(DIR_INGRESS)  ? SIDE_INGRESS
+	       : directions == DIR_BIT(DIR_EGRESS) ? SIDE_EGRESS
+						   : SIDE_BOTH;
+}
+
+static void add(struct gauges *g, const struct fw_counter *c, enum fw_reason reason, enum flow_side side)
+{
+	g->packets[reason][FW_VERDICT_ALLOW][side] += c->allowed;
+	g->packets[reason][FW_VERDICT_DENY][side] += c->denied;
+	g->packets[reason][FW_VERDICT_RATE_LIMITED][side] += c->limited;
+	g->packets[FW_REASON_FLOW][FW_VERDICT_ALLOW][side] += c->flow;
+	g->verdicts[FW_VERDICT_ALLOW] += c->allowed + c->flow;
+	g->verdicts[FW_VERDICT_DENY] += c->denied;
+	g->verdicts[FW_VERDICT_RATE_LIMITED] += c->limited;
+	g->bytes_passed += c->bytes_passed;
+	g->bytes_dropped += c->bytes_dropped;
+	g->calls_denied += c->calls;
+}
+
+void gauges_sum(struct gauges *g)
+{
+	memset(g->packets, 0, sizeof(g->packets));
+	memset(g->verdicts, 0, sizeof(g->verdicts));
+	g->bytes_passed = g->bytes_dropped = g->calls_denied = 0;
+	for (size_t i = 0; i < g->n_rules; i++)
+		add(g, &g->rules[i].sum, FW_REASON_RULE, side_of(g->rules[i].directions));
+	for (int reason = 0; reason < FW_REASON_COUNT; reason++) {
+		add(g, &g->unruled[FW_REASON_ID(reason, FW_INGRESS)], (enum fw_reason)reason, SIDE_INGRESS);
+		add(g, &g->unruled[FW_REASON_ID(reason, FW_EGRESS)], (enum fw_reason)reason, SIDE_EGRESS);
+	}
+}
+
+void gauges_word(struct gauges *g, uint64_t word, uint64_t now_ms)
+{
+	uint64_t deadline = FW_WORD_DEADLINE(word);
+
+	g->active = FW_WORD_ACTIVE(word);
+	g->fallback = FW_WORD_FALLBACK(word);
+	g->reverted = deadline && now_ms >= deadline;
+	g->trial_ms = deadline > now_ms ? deadline - now_ms : 0;
+	if (g->reverted)
+		g->active = g->fallback;
+}
+
+bool gauges_protect(const struct gauges *g)
+{
+	for (size_t i = 0; i < g->n_hooks; i++)
+		if (!g->hooks[i].up)
+			return false;
+	return g->active && g->n_hooks;
+}
+
+void gauges_free(struct gauges *g)
+{
+	meta_free(g->meta);
+	free(g->maps);
+	free(g->rules);
+	free(g->hooks);
+	*g = (struct gauges){};
+}
+
+double fill_ratio(uint64_t used, uint64_t size)
+{
+	return !size ? 0 : used >= size ? 1 : (double)used / (double)size;
+}

@@ -1,0 +1,499 @@
+#!/usr/bin/env -S python3 -B
+# SPDX-License-Identifier: GPL-2.0-only
+"""fwstat against an instance with known contents (stat_fixture.c), and against a real one with traffic, hooks that
+lose their targets, and readers that die. All in a mount and a network namespace of the test's own. Prints TAP.
+The program is the sanitizers' build where there is a fresh one; FWSTAT=PROGRAM names another."""
+import fcntl
+import glob
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(TOP, "tests", "oracle"))
+
+from lab import BUILD, call, mounted, why_not  # noqa: E402  (the path comes first)
+
+
+def program():
+    plain, asan = os.path.join(BUILD, "bin/fwstat"), os.path.join(BUILD, "asan/bin/fwstat")
+    fresh = os.path.exists(asan) and (not os.path.exists(plain) or os.path.getmtime(asan) >= os.path.getmtime(plain))
+    return os.environ.get("FWSTAT", asan if fresh else plain)
+
+
+FWSTAT = program()
+BPFTOOL = shutil.which("bpftool", path=os.environ["PATH"] + ":/usr/sbin") or "bpftool"
+NAME = "fwstat-%d" % os.getpid()
+BIG = 2**53 + 1
+ran = failed = 0
+
+
+def ok(good, what, *why):
+    global ran, failed
+    ran += 1
+    failed += not good
+    print("%s %d - %s" % ("ok" if good else "not ok", ran, what))
+    for text in () if good else why:
+        print("\n".join("#   " + line for line in str(text).splitlines()))
+    sys.stdout.flush()
+
+
+def same(got, want, what):
+    ok(got == want, what, "got:  %r" % (got,), "want: %r" % (want,))
+
+
+def fwstat(*args, instance="t", **kw):
+    done = subprocess.run((FWSTAT, "-N", instance) + args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
+                          timeout=60, **kw)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def read_json(instance="t"):
+    return json.loads(fwstat("-o", "json", instance=instance)[1])
+
+
+def wait_for(what, seconds=10):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if what():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+# ---- Prometheus: the text format, more strictly than its parsers ----
+
+SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)\{((?:[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*",?)*)\} (\S+)$')
+LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"')
+FORBIDDEN = {"ip", "addr", "address", "port", "pid", "src", "dst", "instance", "job", "le", "quantile"}
+
+
+def unescape(s):
+    return re.sub(r'\\(.)', lambda m: "\n" if m[1] == "n" else m[1], s)
+
+
+def prometheus(text):
+    """Samples as {(name, frozenset of labels): value}; AssertionError says what is wrong."""
+    samples, seen, family, kind, helped = {}, set(), None, None, None
+    assert text.endswith("\n"), "no newline at the end"
+    for line in text[:-1].split("\n"):
+        if line.startswith("# HELP "):
+            helped = line.split(" ", 3)[2]
+            assert helped not in seen, "second block of " + helped
+            assert line.endswith("."), "help is no sentence: " + line
+            continue
+        if line.startswith("# TYPE "):
+            _, _, family, kind = line.split(" ")
+            assert family == helped, "TYPE without HELP: " + line
+            assert kind in ("counter", "gauge"), line
+            assert family.startswith("fw_"), "prefix: " + line
+            assert (kind == "counter") == family.endswith("_total"), "_total: " + line
+            seen.add(family)
+            continue
+        m = SAMPLE.match(line)
+        assert m, "no sample: " + line
+        assert m[1] == family, "outside its block: " + line
+        labels = [(k, unescape(v)) for k, v in LABEL.findall(m[2])]
+        assert len(dict(labels)) == len(labels), "label twice: " + line
+        assert not FORBIDDEN & {k for k, _ in labels}, "label: " + line
+        value = float(m[3])
+        assert value >= 0, "negative: " + line
+        assert not family.endswith("_ratio") or value <= 1, "ratio: " + line
+        key = (m[1], frozenset(labels))
+        assert key not in samples, "sample twice: " + line
+        samples[key] = value
+    return samples
+
+
+def read_metrics(instance="t"):
+    """{name: ...} by labels without fw_instance."""
+    status, out, _ = fwstat("-o", "prometheus", instance=instance)
+    try:
+        samples = prometheus(out)
+    except AssertionError as why:
+        ok(False, "Prometheus text format", why)
+        return {}
+    ok(all(("fw_instance", instance) in labels for _, labels in samples), "every sample names the instance")
+    return {(name,) + tuple(sorted(v for k, v in labels if k != "fw_instance")): value
+            for (name, labels), value in samples.items()}
+
+
+# ---- the instance of known contents ----
+
+def fixture(*args):
+    source, binary = os.path.join(TOP, "tests/stat_fixture.c"), os.path.join(BUILD, "tests/stat_fixture")
+    made_of = [source] + [os.path.join(TOP, "bpf", name) for name in ("fw_abi.h", "tables_abi.h")]
+    if not os.path.exists(binary) or os.path.getmtime(binary) < max(map(os.path.getmtime, made_of)):
+        os.makedirs(os.path.dirname(binary), exist_ok=True)
+        call(os.environ.get("CC", "gcc"), "-std=gnu11", "-O2", "-g", "-Wall", "-D_GNU_SOURCE", "-I" + TOP, "-o", binary,
+             source, "-lbpf", "-lelf", "-lz")
+    call(binary, *map(str, args))
+
+
+def pick(rows, **want):
+    return [row for row in rows if all(row.get(k) == v for k, v in want.items())]
+
+
+def test_json():
+    status, out, err = fwstat("-o", "json")
+    same((status, err, out.count("\n")), (0, "", 1), "JSON is one line, exit 0")
+    j = json.loads(out)
+    same([j["instance"], j["generation"], j["loaded_at"], j["digest"], j["version"], j["protecting"]],
+         ["t", 7, "2026-09-21T14:13:20.500000000Z", "ab" * 32, "0.1.0", True], "identity")
+    same([(r["name"], r["priority"], r["action"], r["direction"], r.get("source")) for r in j["rules"]],
+         [("ssh", 10, "allow", "ingress", {"file": 'a "b\\c".yaml', "line": 3}),
+          ("web", 20, "rate_limit", "both", {"file": 'a "b\\c".yaml', "line": 9}), ("block", 65535, "deny", "egress", None)],
+         "rules in priority order")
+    ssh, web, block = j["rules"]
+    same((ssh["packets_allowed"], ssh["packets_flow"], ssh["bytes_passed"]), (101, 1000, 66000), "counters summed over CPUs")
+    same((web["packets_limited"], web["bytes_dropped"], web["events_lost"]), (7, 420, 3), "limited packets, lost events")
+    same((block["packets_denied"], block["bytes_dropped"], block["calls_denied"]), (str(BIG), str(2**64 - 1), 9),
+         "integers above 2^53 are strings")
+    same((j["totals"]["allow"], j["totals"]["deny"], j["totals"]["rate_limited"], j["totals"]["calls_denied"]),
+         (1131, str(BIG + 7), 7, 13), "totals")
+    same([v["packets"] for v in pick(j["verdicts"], reason="flow")], [1000], "reason flow")
+    same([(v["direction"], v["packets"]) for v in pick(j["verdicts"], reason="default")], [("ingress", 5)], "reason default")
+    maps = {m["name"]: m for m in j["maps"]}
+    same([(n, maps[n]["type"], maps[n].get("entries"), maps[n]["capacity"]) for n in sorted(maps)],
+         [("arenas", "array_of_maps", 2, 4), ("control", "array", None, 1), ("counters", "percpu_array", 67, 128),
+          ("flows4", "hash", 500, 1000), ("flows6", "lru_hash", 20, 1000), ("limits", "lru_hash", 0, 1000),
+          ("log_limits", "array", 67, 128), ("meta", "array", None, 1), ("readers", "array", None, 1),
+          ("rings", "array_of_maps", 4, 4)], "every map with type, entries and capacity")
+    same(maps["flows4"]["fill_ratio"], 0.5, "fill ratio")
+    ok(all(m["memory_bytes"] > 0 for m in j["maps"]) and j["memory_bytes"] > 2 << 20, "memory")
+    same([(s["slot"], s["generation"], s["active"], s["used_bytes"], s["size_bytes"]) for s in j["slots"]],
+         [(1, 7, True, 300000, 1 << 20), (2, 6, False, 300000, 1 << 20)], "slots")
+    same([(r["ring"], r["used_bytes"], r["size_bytes"], r["events_sent"], r["events_lost"]) for r in j["rings"]],
+         [(0, 2048, 4096, 128, 11), (1, 0, 4096, 0, 0), (2, 0, 4096, 5, 2), (3, 0, 4096, 0, 0)], "rings")
+    same([(h["hook"], h["target"], h["status"]) for h in j["hooks"]],
+         [("cgroup_ingress", "/" + NAME, "ok"), ("cgroup_egress", "/" + NAME, "ok")], "hooks")
+
+
+def test_metrics():
+    m = read_metrics()
+    same(m.get(("fw_generation",)), 7, "fw_generation")
+    same(m.get(("fw_load_timestamp_seconds",)), 1790000000.5, "fw_load_timestamp_seconds")
+    same(m.get(("fw_info", "0.1.0")), 1, "fw_info")
+    same(m.get(("fw_policy_info", "7", "ab" * 32)), 1, "fw_policy_info")
+    same(m.get(("fw_rule_packets_total", "allow", "ssh")), 1101, "fw_rule_packets_total")
+    same(m.get(("fw_rule_bytes_total", "dropped", "web")), 420, "fw_rule_bytes_total")
+    same(m.get(("fw_rule_calls_denied_total", "block")), 9, "fw_rule_calls_denied_total")
+    same(m.get(("fw_packets_total", "default", "deny", "ingress")), 5, "fw_packets_total")
+    same(m.get(("fw_map_fill_ratio", "flows4")), 0.5, "fw_map_fill_ratio")
+    same(m.get(("fw_ring_fill_ratio", "0")), 0.5, "fw_ring_fill_ratio")
+    same(m.get(("fw_events_lost_total", "2")), 2, "fw_events_lost_total")
+    same(m.get(("fw_hook_up", "/" + NAME, "cgroup_egress")), 1, "fw_hook_up")
+
+
+def on_terminal(columns, *args, **env):
+    """fwstat's output on a terminal of this width."""
+    parent, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    p = subprocess.Popen((FWSTAT, "-N", "t") + args, stdin=child, stdout=child, env=dict(os.environ, **env))
+    os.close(child)
+    text = b""
+    try:
+        while True:
+            piece = os.read(parent, 65536)
+            if not piece:
+                break
+            text += piece
+    except OSError:  # the terminal's other end was closed
+        pass
+    p.wait()
+    os.close(parent)
+    return text.decode().replace("\r\n", "\n")
+
+
+def test_table():
+    status, out, err = fwstat()
+    ok(status == 0 and "\033" not in out and err == "", "table without colours in a pipe", out, err)
+    rows = [line.split() for line in out.splitlines()]
+    ok(["flows4", "hash", "500", "1000", "50.0%"] in [r[:5] for r in rows], "table: a map", out)
+    ok("65535  block" in out and str(BIG) in out, "table: a rule", out)
+    same([line for line in out.splitlines() if line.endswith(" ")], [], "table: no blanks at line ends")
+    for columns, cut in (120, True), (100, False):
+        out = on_terminal(columns)
+        ok("\033[1mRULES\033[0m" in out and max(len(line) for line in out.splitlines()) <= columns and ("~" in out) == cut,
+           "table: colour and a terminal of %d columns" % columns, out)
+    ok("\033" not in on_terminal(80, NO_COLOR="1"), "NO_COLOR")
+    same(on_terminal(80, "-o", "json")[:14], '{"instance":"t', "JSON is the same on a terminal")
+
+
+def test_check():
+    fixture("claim", 0)
+    status, out, _ = fwstat("--check")
+    ok(status == 0 and re.fullmatch(r"FW OK - [^|\n]+ \|( [a-z0-9_]+=[0-9.]+(%;80;95;0;100|c|B))+\n", out), "check: OK", out)
+    fixture("fill", 800)
+    same(fwstat("--check")[:2][0], 1, "check: at 80 % WARNING")
+    ok(fwstat("--check")[1].startswith("FW WARNING - flows4 80.0% full |"), "check: says what is full")
+    same(fwstat("--check", "-w", "81")[0], 0, "check: -w")
+    same(fwstat("--check", "-w", "10", "-c", "80")[0], 2, "check: -c")
+    fixture("fill", 1000)
+    ok(fwstat("--check")[1].startswith("FW CRITICAL - flows4 100.0% full |"), "check: full is CRITICAL")
+    same(read_json()["maps"][3]["entries"], 1000, "a full map")
+    fixture("fill", 500)
+    fixture("word", 0)
+    ok(fwstat("--check")[:1] == (2,) and "no policy is active" in fwstat("--check")[1], "check: no policy is CRITICAL")
+    status, out, err = fwstat("-o", "json")
+    ok(status == 1 and json.loads(out)["protecting"] is False and "everything passes" in err, "no policy: exit 1", err)
+    same(fwstat("-q")[2], "", "-q: no note")
+    fixture("word", 1)
+    status, out, err = fwstat("--check", instance="absent")
+    ok(status == 3 and out.startswith("FW UNKNOWN - ") and out.count("\n") == 1 and err == "", "check: not loaded", out, err)
+
+
+def test_trial():
+    boot = int(time.clock_gettime(time.CLOCK_BOOTTIME) * 1000)
+    fixture("word", (boot + 60000) << 8 | 2 << 4 | 1)
+    c = read_json()["control"]
+    ok(c["active_slot"] == 1 and 50 < c["trial_seconds_left"] <= 60, "trial", c)
+    fixture("word", (boot - 1) << 8 | 2 << 4 | 1)
+    j = read_json()
+    same((j["control"]["active_slot"], j["control"]["reverted"], j["generation"]), (2, True, 6), "trial that ran out")
+    fixture("word", 1)
+
+
+def test_rings(bpffs):
+    fixture("claim", 3)
+    ring = os.open(os.path.join(bpffs, "fw/t/maps/ring0"), os.O_RDONLY)
+    fcntl.flock(ring, fcntl.LOCK_EX)
+    same([r["state"] for r in read_json()["rings"]], ["read", "abandoned", "free", "free"], "states of rings")
+    ok("11 events lost by ring0" in fwstat("--check")[1], "check: losses of a ring that is read")
+    fixture("events", 100)
+    status, out, _ = fwstat("--check")
+    ok(status == 1 and "ring0 89.1% full" in out, "check: a ring that is read fills", out)
+    os.close(ring)
+    fixture("claim", 0)
+
+
+def test_output(tmp):
+    path = os.path.join(tmp, "out.prom")
+    same(fwstat("-o", "prometheus", "-O", path)[:2], (0, ""), "-O: nothing on standard output")
+    with open(path, encoding="utf-8") as f:
+        ok(("fw_generation", frozenset({("fw_instance", "t")})) in prometheus(f.read()), "-O: the file")
+    same(os.listdir(tmp), ["out.prom"], "-O: no temporary file stays")
+    status, _, err = fwstat("-O", os.path.join(tmp, "no/dir"))
+    ok(status == 3 and "no/dir" in err, "-O: a directory that is not there", err)
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run((FWSTAT, "-N", "t"), stdout=full, stderr=subprocess.PIPE, check=False)
+    ok(done.returncode == 3 and b"No space left" in done.stderr, "full device", done.stderr)
+    p = subprocess.Popen((FWSTAT, "-N", "t", "-o", "json", "--watch", "1"), stdout=subprocess.PIPE)
+    lines = [json.loads(p.stdout.readline()) for _ in range(3)]
+    p.send_signal(signal.SIGTERM)
+    ok(p.wait(10) == 0 and lines[0]["time"] < lines[2]["time"], "--watch: an object a line, until a signal")
+    p.stdout.close()
+
+
+def test_usage():
+    for args in (["-w", "80"], ["-c", "5"], ["--check", "-w", "101"], ["--check", "-w", "x"], ["--check", "-w", "9", "-c", "8"],
+                 ["--check", "-o", "json"], ["-o", "xml"], ["--watch", "0"], ["--watch", "1.5"], ["--http"], ["extra"],
+                 ["--unknown"], ["-N", "../x"]):
+        status, out, err = fwstat(*args)
+        ok(status == 2 and out == "" and err.startswith("fwstat: "), "usage: " + " ".join(args), status, out, err)
+    same(fwstat("--http")[2], "fwstat: --http is not supported yet\n", "--http")
+    status, out, _ = fwstat("--help")
+    ok(status == 0 and out.startswith("usage: fwstat "), "--help")
+    same(fwstat("-V")[1].split()[0], "fwstat", "--version")
+    same(fwstat("-N", "absent")[:2], (3, ""), "not loaded: exit 3")
+    done = subprocess.run(("setpriv", "--reuid=65534", "--clear-groups", FWSTAT, "-N", "t"), stderr=subprocess.PIPE, check=False)
+    ok(done.returncode == 3 and b"Permission denied" in done.stderr, "without privilege: exit 3", done.stderr)
+
+
+def test_gone(bpffs, cgroup):
+    os.unlink(os.path.join(bpffs, "fw/t/links/cgroup_egress-1"))
+    status, out, err = fwstat("-o", "json")
+    gone = pick(json.loads(out)["hooks"], status="gone")
+    ok(status == 1 and len(gone) == 1 and gone[0]["detail"] == "the link's pin was removed", "a link that is gone", out)
+    same(err, "fwstat: hook cgroup_egress on /%s no longer protects: the link's pin was removed\n" % NAME, "and a line on stderr")
+    same(read_metrics().get(("fw_hook_up", "/" + NAME, "cgroup_egress")), 0, "fw_hook_up 0")
+    os.rmdir(cgroup)
+    os.mkdir(cgroup)
+    status, out, _ = fwstat("--check")
+    ok(status == 2 and "cgroup_ingress on /%s gone" % NAME in out, "a cgroup made anew is not protected", out)
+
+
+def test_fixture(bpffs, cgroup):
+    fixture("make", cgroup)
+    fixture("events", 128)
+    test_json()
+    test_metrics()
+    test_table()
+    test_check()
+    test_trial()
+    test_rings(bpffs)
+    with tempfile.TemporaryDirectory() as tmp:
+        test_output(tmp)
+    test_usage()
+    test_gone(bpffs, cgroup)
+
+
+# ---- a real one ----
+
+POLICY = """
+default_action: deny
+rules:
+  - {name: pings, priority: 10, direction: ingress, protocol: icmp, action: rate_limit, rate_limit_pps: 1, rate_limit_burst: 2}
+  - {name: open_port, priority: 20, direction: ingress, protocol: udp, destination_ports: [7000], action: allow}
+  - {name: no_dns, priority: 30, direction: egress, destination_ports: [53], action: deny}
+  - {name: out, priority: 40, direction: egress, action: allow}
+"""
+
+
+def fwload(policy, *args):
+    ir = call(os.path.join(BUILD, "bin/fwc"), input=policy.encode())
+    call(os.path.join(BUILD, "bin/fwload"), "-q", "-N", "real", *args, input=ir)
+
+
+def send(where, address, port, count):
+    """UDP datagrams from a process with this command before it."""
+    code = ("import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\nfor i in range(%d):\n"
+            "    try:\n        s.sendto(b'x' * 100, (%r, %d))\n    except PermissionError:\n        pass\n" % (count, address, port))
+    call(*where, sys.executable, "-c", code)
+
+
+def connect(where, address, port, count):
+    code = ("import socket\nfor i in range(%d):\n    try:\n        socket.create_connection((%r, %d), 1)\n"
+            "    except PermissionError:\n        pass\n" % (count, address, port))
+    call(*where, sys.executable, "-c", code)
+
+
+def network(peer):
+    call("ip", "link", "add", "fws0", "type", "veth", "peer", "name", "fws1")
+    call("ip", "link", "set", "fws1", "netns", str(peer))
+    call("ip", "addr", "add", "10.77.0.1/24", "dev", "fws0")
+    call("ip", "link", "set", "fws0", "up")
+    call("ip", "link", "set", "lo", "up")
+    call("nsenter", "-t", str(peer), "-n", "ip", "addr", "add", "10.77.0.2/24", "dev", "fws1")
+    call("nsenter", "-t", str(peer), "-n", "ip", "link", "set", "fws1", "up")
+
+
+def test_traffic(peer, cgroup):
+    there = ("nsenter", "-t", str(peer), "-n")
+    inside = ("sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', cgroup)
+    send(there, "10.77.0.1", 9999, 3)
+    send(there, "10.77.0.1", 7000, 5)
+    send(inside, "10.77.0.2", 53, 2)
+    connect(inside, "10.77.0.2", 53, 4)
+    subprocess.run(there + ("ping", "-q", "-n", "-i", "0.01", "-c", "6", "-W", "1", "10.77.0.1"), stdout=subprocess.DEVNULL,
+                   check=False)
+    j = read_json("real")
+    rules = {r["name"]: r for r in j["rules"]}
+    same([v["packets"] for v in pick(j["verdicts"], reason="default", direction="ingress", verdict="deny")], [3],
+         "datagrams denied by default")
+    same((rules["open_port"]["packets_allowed"] + rules["open_port"]["packets_flow"], rules["open_port"]["bytes_passed"]),
+         (5, 5 * 128), "datagrams allowed")
+    d = rules["no_dns"]
+    ok(d["calls_denied"] >= 4 and d["calls_denied"] + d["packets_denied"] == 6, "calls denied", d)
+    p = rules["pings"]
+    ok(p["packets_limited"] >= 3 and p["packets_allowed"] >= 1, "pings above the limit", p)
+    maps = {m["name"]: m for m in j["maps"]}
+    ok(maps["flows4"]["entries"] >= 1 and maps["limits"]["entries"] == 1, "flows and limits in their maps", j["maps"])
+    m = read_metrics("real")
+    same(m.get(("fw_packets_total", "default", "deny", "ingress")), 3, "the same as metrics")
+    same(m.get(("fw_generation",)), j["generation"], "generation as a metric")
+
+
+def test_readers():
+    fwmon = os.path.join(BUILD, "bin/fwmon")
+    if not os.path.exists(fwmon):
+        return
+    p = subprocess.Popen((fwmon, "-N", "real"), stdout=subprocess.DEVNULL)
+    ok(wait_for(lambda: read_json("real")["rings"][0]["state"] == "read"), "fwmon reads a ring")
+    p.kill()
+    p.wait()
+    same(read_json("real")["rings"][0]["state"], "abandoned", "a killed fwmon's ring")
+
+
+def test_hooks(bpffs, cgroup):
+    down = lambda: sorted("%s %s" % (h["hook"], h["detail"]) for h in pick(read_json("real")["hooks"], status="gone"))  # noqa: E731
+    same(down(), [], "every hook is ok")
+    same({h["mode"] for h in read_json("real")["hooks"] if h["target"] == "fws0"} <= {"native", "generic", "tcx", "clsact"}, True,
+         "modes")
+    call("ip", "link", "set", "fws0", "down")
+    call("ip", "link", "set", "fws0", "name", "fwsx")
+    ok(not down() and "is called fwsx now" in fwstat(instance="real")[1], "a renamed interface is protected", down())
+    call("ip", "link", "add", "fws0", "type", "veth", "peer", "name", "fws9")
+    ok(len(down()) == 2 and "another interface has the name now" in down()[0], "another interface with the name is not", down())
+    call("ip", "link", "del", "fws0")
+    same(fwstat("-q", instance="real")[0], 0, "without it, all is well")
+    call("ip", "link", "del", "fwsx")
+    ok(wait_for(lambda: len(down()) == 2) and "was deleted" in down()[0], "a deleted interface", down())
+    call("ip", "link", "add", "fws0", "type", "veth", "peer", "name", "fws9")
+    same((len(down()), fwstat("--check", instance="real")[0]), (2, 2), "made anew it is not protected")
+    call(BPFTOOL, "link", "detach", "pinned", glob.glob(os.path.join(bpffs, "fw/real/links/connect4-*"))[0])
+    ok("connect4 somebody detached it" in down(), "a detached link", down())
+    os.rmdir(cgroup)
+    same(wait_for(lambda: len(down()) == 8), True, "a deleted cgroup")
+    os.mkdir(cgroup)
+    same((len(down()), fwstat("-q", instance="real")[0]), (8, 1), "made anew it is not protected")
+
+
+def test_namespace():
+    """From another network namespace names can't be judged, and nothing is called gone."""
+    done = subprocess.run(("unshare", "-n", FWSTAT, "-N", "real", "-o", "json"), stdout=subprocess.PIPE, check=False)
+    hooks = pick(json.loads(done.stdout)["hooks"], target="fws0")
+    ok(done.returncode == 0 and all("another network namespace" in h["detail"] for h in hooks), "another namespace", done.stdout)
+
+
+def test_real(bpffs, cgroup):
+    peer = subprocess.Popen(("unshare", "-n", "sleep", "300"))
+    try:
+        here = os.stat("/proc/self/ns/net").st_ino
+        wait_for(lambda: os.stat("/proc/%d/ns/net" % peer.pid).st_ino != here)
+        network(peer.pid)
+        fwload(POLICY, "-i", "fws0", "-g", "/" + os.path.basename(cgroup))
+        test_traffic(peer.pid, cgroup)
+        test_readers()
+        test_namespace()
+        before = read_json("real")["generation"]
+        fwload(POLICY.replace("7000", "7001"), "-i", "fws0", "-g", "/" + os.path.basename(cgroup))
+        j = read_json("real")
+        ok(j["generation"] > before and pick(j["slots"], active=True)[0]["generation"] == j["generation"], "a reload", j["slots"])
+        test_hooks(bpffs, cgroup)
+    finally:
+        subprocess.run((os.path.join(BUILD, "bin/fwload"), "-q", "-N", "real", "--unload"), check=False)
+        peer.kill()
+        peer.wait()
+
+
+def main():
+    reason = why_not()
+    if not reason and not os.path.exists(FWSTAT):
+        reason = "no " + FWSTAT
+    if reason:
+        print("1..0 # SKIP %s" % reason)
+        return 0
+    if not os.environ.get("FWSTAT_INSIDE"):
+        os.environ["FWSTAT_INSIDE"] = "1"
+        os.execvp("unshare", ["unshare", "-m", "-n", sys.executable, "-B", os.path.abspath(__file__)])
+    print("# " + FWSTAT)
+    cgroup = os.path.join(mounted("cgroup2")[0], NAME)
+    bpffs = tempfile.mkdtemp(prefix="fwstat-")
+    call("mount", "-t", "bpf", "bpf", bpffs)
+    os.environ["FW_BPFFS"] = bpffs
+    os.mkdir(cgroup)
+    os.mkdir(cgroup + "-real")
+    try:
+        test_fixture(bpffs, cgroup)
+        test_real(bpffs, cgroup + "-real")
+    finally:
+        call("umount", "-l", bpffs)
+        os.rmdir(bpffs)
+        os.rmdir(cgroup)
+        os.rmdir(cgroup + "-real")
+    print("1..%d" % ran)
+    return failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Sums, control words, fill ratios, thresholds and columns of fwstat without a kernel. TAP on standard
+ * output. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/out_grid.h"
+#include "lib/out_stat.h"
+#include "lib/policy.h"
+#include "lib/stat_check.h"
+
+static int tests, failed;
+
+static void ok(bool good, const char *what)
+{
+	printf("%sok %d - %s\n", good ? "" : "not ", ++tests, what);
+	failed += !good;
+}
+
+/* is(text, want, what): and frees ${text}. */
+static void is(char *text, const char *want, const char *what)
+{
+	ok(!strcmp(text, want), what);
+	if (strcmp(text, want))
+		printf("# got:  %s\n# want: %s\n", text, want);
+	free(text);
+}
+
+static void test_sum(void)
+{
+	struct rule_gauge rules[2] = {
+		{.directions = DIR_BIT(DIR_INGRESS), .sum = {.allowed = 1, .flow = 2, .bytes_passed = 10}},
+		{.directions = DIR_BOTH, .sum = {.denied = 4, .limited = 8, .bytes_dropped = 20, .calls = 3}},
+	};
+	struct gauges g = {.rules = rules, .n_rules = 2};
+
+	g.unruled[FW_REASON_ID(FW_REASON_DEFAULT, FW_EGRESS)] = (struct fw_counter){.denied = 16, .calls = 5};
+	g.unruled[FW_REASON_ID(FW_REASON_NO_MEMORY, FW_INGRESS)] = (struct fw_counter){.limited = 32};
+	for (int twice = 0; twice < 2; twice++)
+		gauges_sum(&g);
+	ok(g.packets[FW_REASON_RULE][FW_VERDICT_ALLOW][SIDE_INGRESS] == 1, "packets of a rule");
+	ok(g.packets[FW_REASON_FLOW][FW_VERDICT_ALLOW][SIDE_INGRESS] == 2, "packets of its flows");
+	ok(g.packets[FW_REASON_RULE][FW_VERDICT_DENY][SIDE_BOTH] == 4, "a rule for both directions");
+	ok(g.packets[FW_REASON_DEFAULT][FW_VERDICT_DENY][SIDE_EGRESS] == 16, "denied by default");
+	ok(g.packets[FW_REASON_NO_MEMORY][FW_VERDICT_RATE_LIMITED][SIDE_INGRESS] == 32, "no memory");
+	ok(g.verdicts[FW_VERDICT_ALLOW] == 3 && g.verdicts[FW_VERDICT_DENY] == 20 &&
+		   g.verdicts[FW_VERDICT_RATE_LIMITED] == 40,
+	   "totals by verdict");
+	ok(g.bytes_passed == 10 && g.bytes_dropped == 20 && g.calls_denied == 8, "bytes and calls");
+}
+
+static void test_word(void)
+{
+	struct gauges g = {};
+
+	gauges_word(&g, 0x21, 1000);
+	ok(g.active == 1 && g.fallback == 2 && !g.trial_ms && !g.reverted, "no trial");
+	gauges_word(&g, 5000ull << 8 | 0x21, 1000);
+	ok(g.active == 1 && g.trial_ms == 4000 && !g.reverted, "on trial");
+	gauges_word(&g, 5000ull << 8 | 0x21, 5000);
+	ok(g.active == 2 && !g.trial_ms && g.reverted, "the deadline itself is too late");
+	gauges_word(&g, 0, 1000);
+	ok(!g.active, "no policy");
+}
+
+static void test_ratio(void)
+{
+	ok(fill_ratio(0, 0) == 0 && fill_ratio(1, 4) == 0.25 && fill_ratio(5, 4) == 1, "fill ratios");
+}
+
+static char *check_text(const struct gauges *g, double w, double c, enum check_state *state)
+{
+	const struct check_limits limits = {.warning = w, .critical = c};
+	size_t len;
+	char *text;
+	FILE *f = open_memstream(&text, &len);
+
+	*state = stat_check(f, g, &limits);
+	fclose(f);
+	return text;
+}
+
+static void test_check(void)
+{
+	struct map_gauge map = {.name = "flows4",
+				.capacity = 100,
+				.entries = 80,
+				.counted = true,
+				.fills = true,
+				.by_traffic = true};
+	struct hook_gauge hooks[8];
+	struct gauges g = {.active = 1,
+			   .generation = 3,
+			   .maps = &map,
+			   .n_maps = 1,
+			   .hooks = hooks,
+			   .n_hooks = 1,
+			   .n_rings = 1,
+			   .rings = {{.size = 100, .used = 10, .state = RING_READ}}};
+	enum check_state state;
+
+	for (int i = 0; i < 8; i++)
+		hooks[i] = (struct hook_gauge){.hook = "xdp", .target = "e|0", .mode = "", .up = true};
+	is(check_text(&g, 0.81, 0.95, &state),
+	   "FW OK - generation 3, 0 rules, 1 hooks attached | flows4=80.0%;81;95;0;100 "
+	   "ring0=10.0%;81;95;0;100 "
+	   "events_lost=0c allow=0c deny=0c rate_limited=0c memory=0B\n",
+	   "OK line with performance data");
+	ok(state == CHECK_OK, "OK");
+	free(check_text(&g, 0.8, 0.95, &state));
+	ok(state == CHECK_WARNING, "at the warning limit");
+	free(check_text(&g, 0.5, 0.8, &state));
+	ok(state == CHECK_CRITICAL, "at the critical limit");
+	map.by_traffic = false;
+	free(check_text(&g, 0.5, 0.8, &state));
+	ok(state == CHECK_OK, "a map that the loader sizes may be full");
+	g.rings[0].lost = 1;
+	free(check_text(&g, 0.8, 0.95, &state));
+	ok(state == CHECK_WARNING, "a reader lost an event");
+	g.rings[0].state = RING_FREE;
+	g.rings[0].used = 100;
+	free(check_text(&g, 0.8, 0.95, &state));
+	ok(state == CHECK_OK, "a full ring without reader");
+	g.n_hooks = 8;
+	for (int i = 0; i < 8; i++)
+		hooks[i].up = i == 7;
+	is(check_text(&g, 0.8, 0.95, &state),
+	   "FW CRITICAL - xdp on e/0 gone: , xdp on e/0 gone: , xdp on e/0 gone: , xdp on e/0 gone: , xdp on "
+	   "e/0 gone:  and 2 more | "
+	   "ring0=100.0%;80;95;0;100 events_lost=1c allow=0c deny=0c rate_limited=0c memory=0B\n",
+	   "no bar in the text, and not too long");
+	ok(state == CHECK_CRITICAL, "hooks gone");
+	g.n_hooks = 0;
+	free(check_text(&g, 0.8, 0.95, &state));
+	ok(state == CHECK_CRITICAL, "no hooks");
+}
+
+static void test_grid(void)
+{
+	static const struct grid_column columns[] = {
+		{"a", GRID_LEFT, 2},
+		{"empty", GRID_LEFT, 0},
+		{"n", GRID_RIGHT, 1},
+		{"text", GRID_SHRINK, 0},
+		{},
+	};
+	static const char *const want[] = {
+		"a     n  text\nxy    7  0123456789\nz   123\n",
+		"a     n  text\nxy    7  0123456~\nz   123\n",
+		"a   text\nxy  0123456~\nz\n",
+	};
+	static const unsigned int widths[] = {0, 17, 12};
+
+	for (int i = 0; i < 3; i++) {
+		struct grid t;
+		size_t len;
+		char *text;
+		FILE *f = open_memstream(&text, &len);
+
+		grid_init(&t, columns);
+		for (const char *const *s =
+			     (const char *const[]){"xy", "", "7", "0123456789", "z", "", "123", "", NULL};
+		     *s; s++)
+			grid_add(&t, "%s", *s);
+		grid_print(&t, f, widths[i]);
+		fclose(f);
+		is(text, want[i], i ? "columns cut to the terminal" : "columns");
+	}
+}
+
+static void test_safe(void)
+{
+	char long_text[600], *text;
+	size_t len;
+	FILE *f = open_memstream(&text, &len);
+
+	/* two-byte characters at odd places: the pieces must not cut one */
+	long_text[0] = 'x';
+	for (size_t i = 1; i + 2 < sizeof(long_text); i += 2)
+		memcpy(long_text + i, "\xc3\xa9", 2);
+	long_text[sizeof(long_text) - 1] = 0;
+	long_text[sizeof(long_text) - 2] = 'y';
+	long_text[sizeof(long_text) - 3] = 'y';
+	out_safe(f, long_text);
+	fclose(f);
+	is(text, long_text, "long UTF-8 text stays whole");
+	f = open_memstream(&text, &len);
+	out_safe(f, "\"\033\xff");
+	fclose(f);
+	is(text, "\\\"\\u001b\\ufffd", "escapes");
+}
+
+int main(void)
+{
+	test_sum();
+	test_word();
+	test_ratio();
+	test_check();
+	test_grid();
+	test_safe();
+	printf("1..%d\n", tests);
+	return failed != 0;
+}
