@@ -22,9 +22,12 @@ static __always_inline int load(const struct cursor *c, __u32 off, void *to, __u
 		__builtin_memcpy(to, from, len);
 		return 0;
 	}
-	if (off + len > c->total)
-		return -1;
 	return c->is_xdp ? bpf_xdp_load_bytes(c->ctx, off, to, len) : bpf_skb_load_bytes(c->ctx, off, to, len);
+}
+
+static __always_inline __u32 full_length(const struct cursor *c)
+{
+	return c->is_xdp ? bpf_xdp_get_buff_len(c->ctx) : c->total;
 }
 
 /* Parsing is a global function per kind of context: the verifier checks it once by itself and then knows
@@ -32,11 +35,16 @@ static __always_inline int load(const struct cursor *c, __u32 off, void *to, __u
  * classifying (one program then takes thousands of instructions to verify, not over a million). */
 __noinline int fw_parse_xdp(struct xdp_md *ctx, struct packet *p)
 {
-	struct cursor c = { .data = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end, .ctx = ctx, .is_xdp = 1 };
+	struct cursor c = {
+		.data = (void *)(long)ctx->data,
+		.end = (void *)(long)ctx->data_end,
+		.ctx = ctx,
+		.total = ctx->data_end - ctx->data,
+		.is_xdp = 1,
+	};
 
 	if (!p)
 		return PARSED_MALFORMED;
-	c.total = bpf_xdp_get_buff_len(ctx);
 	return parse_ip(&c, p, parse_link(&c, p, 0));
 }
 

@@ -2,7 +2,8 @@
 /* Frame to struct packet: Ethernet, up to two VLAN tags (IEEE 802.1Q, 802.1ad), IPv4 (RFC 791), IPv6 and its
  * extension headers (RFC 8200, RFC 4302 for AH), ports and ICMP type. Pure: the bytes come through load(),
  * which each hook brings along:
- *	int load(const struct cursor *c, __u32 off, void *to, __u32 len)   0, or -1 when they are not there */
+ *	int load(const struct cursor *c, __u32 off, void *to, __u32 len)   0, or -1 when they are not there
+ *	__u32 full_length(const struct cursor *c)   bytes of the packet, from ${c->data} on */
 #ifndef FW_PARSE_H
 #define FW_PARSE_H
 
@@ -21,13 +22,23 @@ struct cursor {
 	void *data, *end; /* what can be read directly */
 	void *ctx;
 	__u32 off;   /* of the next header */
-	__u32 total; /* bytes of the packet, from ${data} on */
+	__u32 total; /* bytes of the packet that are known to be there, from ${data} on */
 	__u32 l4len; /* bytes from the transport header to the end of the IP packet */
 	__u8 gso;    /* a segment train: IP lengths may be 0 (BIG TCP) */
 	__u8 is_xdp; /* for load() */
 };
 
 static __always_inline int load(const struct cursor *c, __u32 off, void *to, __u32 len);
+static __always_inline __u32 full_length(const struct cursor *c);
+
+/* The packet has ${end} bytes. The whole length is asked for only when the part at hand is too short: for XDP that
+ * takes a helper call, and nearly every packet is in one piece. */
+FW_INLINE int reaches(struct cursor *c, __u32 end)
+{
+	if (end > c->total)
+		c->total = full_length(c);
+	return end <= c->total;
+}
 
 /* Ethernet header and tags. ${tags}: tags already taken off by the kernel. Gives the ethertype or, negative,
  * -PARSED_MALFORMED. */
@@ -66,15 +77,15 @@ struct ip4_header {
 FW_INLINE enum parsed parse_ip4(struct cursor *c, struct packet *p)
 {
 	struct ip4_header h;
-	__u32 ihl, total, avail = c->total - c->off;
+	__u32 ihl, total;
 
 	if (load(c, c->off, &h, sizeof(h)) || h.ihl_version >> 4 != 4)
 		return PARSED_MALFORMED;
 	ihl = (h.ihl_version & 15) * 4;
 	total = fw_be16(h.total);
 	if (!total && c->gso)
-		total = avail;
-	if (ihl < sizeof(h) || ihl > total || total > avail)
+		total = c->total - c->off;
+	if (ihl < sizeof(h) || ihl > total || !reaches(c, c->off + total))
 		return PARSED_MALFORMED;
 	fw_addr_set4(&p->src, h.src);
 	fw_addr_set4(&p->dst, h.dst);
@@ -151,14 +162,14 @@ FW_INLINE enum parsed parse_ext(struct cursor *c, struct packet *p, __u32 left)
 FW_INLINE enum parsed parse_ip6(struct cursor *c, struct packet *p, __u8 *hop)
 {
 	struct ip6_header h;
-	__u32 payload, avail = c->total - c->off;
+	__u32 payload;
 
 	if (load(c, c->off, &h, sizeof(h)) || h.version >> 4 != 6)
 		return PARSED_MALFORMED;
 	payload = fw_be16(h.payload);
 	if (!payload && c->gso)
-		payload = avail - sizeof(h);
-	if (payload + sizeof(h) > avail)
+		payload = c->total - c->off - sizeof(h);
+	if (!reaches(c, c->off + sizeof(h) + payload))
 		return PARSED_MALFORMED;
 	p->src = h.src;
 	p->dst = h.dst;
