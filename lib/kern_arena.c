@@ -306,7 +306,7 @@ int kern_pin(struct kern *k)
 	for (int i = 0; !err && k->skel && i < KP_COUNT; i++)
 		if (k->progs[i] >= 0)
 			err = pin_over(k, k->progs[i], "progs", kern_program_name(i));
-	if (!err && k->meta_fd >= 0)
+	if (!err && k->meta_fd >= 0 && k->staged)
 		err = pin_over(k, k->meta_fd, "maps", "meta_previous");
 	if (!err)
 		err = pin_over(k, k->new_meta, "maps", "meta");

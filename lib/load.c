@@ -116,12 +116,12 @@ static int load_open(struct load *l, bool *locked)
 	return 0;
 }
 
-/* The same policy, at the same places, all of them alive, by the same programs. */
-static bool nothing_to_do(const struct load *l)
+/* What decides now is what this load would make. */
+static bool same_tables(const struct load *l)
 {
 	const struct kern *k = &l->kern;
 
-	return k->active && k->meta && l->all_placed &&
+	return k->active && k->meta &&
 	       !memcmp(k->active->digest, l->resolved.digest, sizeof(l->resolved.digest)) &&
 	       k->meta->head->generation == k->active->generation &&
 	       !memcmp(k->meta->head->build, l->build, sizeof(l->build));
@@ -134,7 +134,7 @@ static int load_lower(struct load *l)
 	l->fresh = xalloc(l->p->n_rules, sizeof(*l->fresh));
 	l->ids = ids_assign(l->p, l->kern.meta, l->before, l->fresh, &l->n_ids);
 	l->resolved.ids = l->ids;
-	l->resolved.generation = (l->kern.active ? l->kern.active->generation : 0) + 1;
+	l->resolved.generation = (l->kern.active ? l->kern.active->generation : 0) + !l->same;
 	error = tables_lower(l->p, &l->resolved, &l->image);
 	if (!error)
 		return 0;
@@ -220,12 +220,14 @@ static int load_commit(struct load *l)
 	struct kern *k = &l->kern;
 	size_t len;
 	void *meta;
-	int err;
+	int err = 0;
 
 	k->stage_bytes = l->sizes.arena_bytes;
-	err = kern_stage(k, &l->image);
-	if (!err)
+	/* hooks alone are put right: the tables stay, and the generation with them */
+	if (!l->same || l->programs) {
+		err = kern_stage(k, &l->image);
 		zero_counters(l);
+	}
 	if (!err)
 		err = links_place(k, &l->targets, &l->placing);
 	if (!err) {
@@ -240,8 +242,10 @@ static int load_commit(struct load *l)
 		kern_undo(k);
 		return err;
 	}
-	kern_switch(k);
-	kern_settle(k);
+	if (k->staged) {
+		kern_switch(k);
+		kern_settle(k);
+	}
 	return links_drop_others(k, &l->placing);
 }
 
@@ -256,7 +260,8 @@ static int load_run(struct load *l, bool *locked)
 	err = load_open(l, locked);
 	if (err)
 		return err;
-	if (nothing_to_do(l)) {
+	l->same = same_tables(l);
+	if (l->same && l->all_placed) {
 		if (l->o->verbose || l->o->dry_run)
 			complain("generation %u is up to date", l->kern.active->generation);
 		return EXIT_DONE;

@@ -17,6 +17,7 @@ struct load {
 	struct meta *before; /* of the generation before the active one, or NULL */
 	struct placing placing;
 	bool all_placed;
+	bool same; /* the active tables are what this policy lowers to */
 	__u8 build[32];
 	__u32 *ids, n_ids;
 	bool *fresh;

@@ -31,7 +31,7 @@ char *cgroup_text(struct arena *a, const char *s, const char **wrong)
 	if (s[0] != '/')
 		*wrong = "must be a path from the root of the cgroup v2 hierarchy, like "
 			 "/system.slice/ssh.service";
-	if (len > 1 && s[len - 1] == '/')
+	if (len > 1 && s[len - 1] == '/' && s[len - 2] != '/')
 		len--;
 	for (const char *p = s; !*wrong && len > 1 && p < s + len;) {
 		size_t n = strcspn(++p, "/");

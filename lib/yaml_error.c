@@ -57,6 +57,10 @@ void yaml_complain(struct diag *d, const char *name, const yaml_parser_t *p, con
 	if (p->error == YAML_MEMORY_ERROR)
 		die(EXIT_SYSTEM, "out of memory");
 	said = p->problem ? hint(p, byte_at(&p->problem_mark, text, len)) : NULL;
+	/* of a tag, an anchor or an alias: where it begins, not where it stopped making sense */
+	if (said && p->context && p->context_mark.line == p->problem_mark.line &&
+	    (said[1] == '&' || said[1] == '!'))
+		w = yaml_place(name, &p->context_mark);
 	if (said)
 		diag_error(d, &w, NULL, "%s", said);
 	else if (p->context && p->context_mark.line != p->problem_mark.line)

@@ -33,7 +33,8 @@ struct builder {
 	struct names anchor_names;
 	struct anchor *anchors;
 	size_t n_anchors;
-	size_t nodes; /* in all */
+	size_t nodes;	/* in all */
+	size_t aliased; /* of these, behind aliases */
 	bool ended, stop;
 };
 
@@ -96,11 +97,14 @@ static bool wants_key(const struct builder *b)
 }
 
 /* Counted before anything is kept: a small file of aliases can stand for billions of values. */
-static bool count(struct builder *b, const struct where *w, size_t nodes)
+static bool count(struct builder *b, const struct where *w, size_t nodes, bool aliased)
 {
 	b->nodes += nodes;
-	if (b->nodes > YAML_MAX_NODES)
-		stop(b, w, "more than a million values, aliases expanded: put big lists into set files");
+	b->aliased += aliased ? nodes : 0;
+	if (b->aliased > YAML_MAX_ALIASED)
+		stop(b, w, "the aliases stand for more than a million values: put big lists into set files");
+	else if (b->nodes > YAML_MAX_NODES)
+		stop(b, w, "more than 8 million values: put big lists into set files");
 	return !b->stop;
 }
 
@@ -137,7 +141,7 @@ static void scalar(struct builder *b, const yaml_event_t *e, const struct where 
 		stop(b, w, "a NUL character in text");
 		return;
 	}
-	if (!count(b, w, 1))
+	if (!count(b, w, 1, false))
 		return;
 	if (!tag_is_fine(b, tag, YAML_STR_TAG, w)) {
 		/* as if it had been quoted or left out, so that there are no follow-up errors */
@@ -184,7 +188,7 @@ static void alias(struct builder *b, const char *text, const struct where *w)
 		b->stop = true;
 	} else if (!to->node) {
 		stop(b, w, "an alias inside of what it names: that would never end");
-	} else if (count(b, w, to->nodes)) {
+	} else if (count(b, w, to->nodes, true)) {
 		place(b, to->node, to->nodes, NO_ANCHOR);
 	}
 }
@@ -206,7 +210,7 @@ static void begin(struct builder *b, enum node_kind kind, const yaml_char_t *anc
 		b->stop = true;
 		return;
 	}
-	if (!count(b, w, 1))
+	if (!count(b, w, 1, false))
 		return;
 	tag_is_fine(b, tag, kind == NODE_MAP ? YAML_MAP_TAG : YAML_SEQ_TAG, w);
 	*f = (struct frame){.base = b->used, .nodes = 1, .anchor = anchor_new(b, anchor, w)};

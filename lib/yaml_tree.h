@@ -7,7 +7,8 @@
 
 #define YAML_MAX_BYTES (64u << 20) /* a YAML file; set files have no limit */
 #define YAML_MAX_DEPTH 64
-#define YAML_MAX_NODES 1000000 /* after expanding aliases */
+#define YAML_MAX_NODES 8000000 /* memory: a node takes some 100 bytes; POLICY_RULES_MAX rules fit */
+#define YAML_MAX_ALIASED 1000000 /* values that aliases stand for */
 
 /* yaml_read(a, d, f, name): the tree of the one document in ${f}, which is called ${name} in messages.
  * Refused while reading, with place: duplicate keys, a second document, undefined or recursive aliases,

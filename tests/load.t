@@ -80,8 +80,15 @@ is "$(bpftool -j prog show pinned "$pins/$lab/progs/xdp" | jq .id)" "$progs" "wi
 said 0 "" "fewer places" load -i eth0 "$tmp/open.json"
 is "$(ls "$pins/$lab/links" | tr '\n' ' ')" "$(cd "$pins/$lab/links" && echo tc_egress-* xdp-* '')" \
 	"places that are no longer wanted are left"
+gen=$(load --status | awk '/^generation/ { print $2 }')
 bad=$(find "$pins/$lab" -type d ! -perm 700 | wc -l)
 is "$bad" 0 "pin directories are root's alone"
+
+rm "$pins/$lab"/links/tc_egress-*
+said 0 "" "a link that somebody removed" load -i eth0 "$tmp/open.json"
+! load --status | grep -q GONE
+result $? "is attached again"
+is "$(load --status | awk '/^generation/ { print $2 }')" "$gen" "and the generation stays"
 
 # ---- counters follow the rule's name ----
 at "$host" timeout 5 nc -lk 10.77.0.1 80 >/dev/null &
