@@ -13,12 +13,6 @@
 #include "limit.h"
 #include "maps.h"
 
-/* enum fw_action of lib/policy.h */
-#define ACTION_DENY 0
-#define ACTION_ALLOW 1
-#define ACTION_REJECT 2
-#define ACTION_RATE_LIMIT 3
-
 #define TCP_SYN 0x02
 #define TCP_ACK 0x10
 
@@ -36,13 +30,8 @@ struct setting {
 
 #define ARENA(s) ((const struct fw_arena *)(s)->t.base)
 
-/* What classifying needs to know beside the packet. */
+/* Rows and columns of the context table under "may match" and under "certainly matches". */
 struct query {
-	__u8 slot;
-	__u8 direction;
-	__u8 is_call; /* source port, ICMP type and source address may be unknown */
-	__u8 partial; /* something is unknown: two look-ups */
-	/* context table: rows and columns under "may match" and under "certainly matches" */
 	__u16 iface_may, iface_must, user_may, user_must, cgroup_may, cgroup_must;
 };
 
@@ -66,7 +55,7 @@ static __always_inline __u32 slot_active(void)
 /* ---- the service dimension ---- */
 
 static __always_inline void service_records(const struct tables *t, const struct fw_dir *d, const struct packet *p,
-					    const struct query *q, struct classes *may, struct classes *must)
+					    const struct hook *h, struct classes *may, struct classes *must)
 {
 	__u32 v6 = p->ip_version == 6 ? 256 : 0;
 	__u32 svc = t_u32(t, d->svc + (v6 + p->proto) * 4);
@@ -78,7 +67,7 @@ static __always_inline void service_records(const struct tables *t, const struct
 		__u64 key = icmp ? p->icmp_type + (p->favoured ? FW_ICMP_FAVOURED : 0) : p->sport;
 
 		row_may = row_must = FW_LEAF_VALUE(t_walk(t, s->a, key));
-	} else if (q->is_call) {
+	} else if (h->is_call) {
 		row_may = s->a_may; /* not chosen yet */
 	}
 	if (p->known & FW_EV_DPORT)
@@ -154,60 +143,38 @@ static __always_inline __u32 context_record(const struct tables *t, const struct
 
 #define UNDECIDED (FW_NO_RULE - 1)
 
-/* The first rule that may match if it certainly matches, FW_NO_RULE, or UNDECIDED. A global function: the verifier
- * checks it once by itself, so that its states don't multiply with those of the hook. It looks the arena up
- * again because global functions can't be given a pointer into a map. */
-__noinline __u32 fw_classify(const struct packet *p, const struct query *q)
-{
-	const struct fw_arena *a;
-	const struct fw_dir *d;
-	struct classes must;
-	struct search s;
-	__u32 first;
-
-	if (!p || !q)
-		return FW_NO_RULE;
-	a = arena_in(q->slot);
-	if (!a)
-		return FW_NO_RULE;
-	s.t.base = (const __u8 *)a;
-	d = &a->dir[q->direction & 1];
-	s.n_super = d->n_super;
-	s.shift = d->shift;
-	s.c.rec[1] = must.rec[1] = t_address(&s.t, d->dst4, d->dst6, &p->dst);
-	if (q->is_call && !(p->known & FW_EV_SADDR)) {
-		int v6 = !fw_addr_is4(&p->dst);
-
-		s.c.rec[0] = d->src_may[v6 & 1];
-		must.rec[0] = d->src_must[v6 & 1];
-	} else {
-		s.c.rec[0] = must.rec[0] = t_address(&s.t, d->src4, d->src6, &p->src);
-	}
-	service_records(&s.t, d, p, q, &s.c, &must);
-	s.c.rec[3] = s.c.rec[2];
-	must.rec[3] = must.rec[2];
-	if (d->ctx) {
-		s.c.rec[3] = context_record(&s.t, d, q->iface_may, q->user_may, q->cgroup_may);
-		must.rec[3] = context_record(&s.t, d, q->iface_must, q->user_must, q->cgroup_must);
-	}
-	first = t_first(&s);
-	if (!q->partial)
-		return first;
-	s.c = must;
-	return first == t_first(&s) ? first : UNDECIDED;
-}
-
+/* The first rule that may match if it certainly matches, FW_NO_RULE, or UNDECIDED. */
 static __always_inline __u32 classify(const struct setting *s, const struct packet *p, const struct hook *h)
 {
-	struct query q = {
-		.slot = s->slot,
-		.direction = h->direction,
-		.is_call = h->is_call,
-		.partial = h->is_call || s->judged,
-	};
+	const struct fw_dir *d = &ARENA(s)->dir[h->direction];
+	struct query q;
+	struct classes must;
+	struct search f = { .t = s->t, .n_super = d->n_super, .shift = d->shift };
+	int partial = h->is_call || (h->id == FW_HOOK_TC_EGRESS && s->judged);
+	__u32 first;
 
-	query_context(s, &ARENA(s)->dir[h->direction], h, &q);
-	return fw_classify(p, &q);
+	f.c.rec[1] = must.rec[1] = t_address(&s->t, d->dst4, d->dst6, &p->dst);
+	if (h->is_call && !(p->known & FW_EV_SADDR)) {
+		int v6 = !fw_addr_is4(&p->dst);
+
+		f.c.rec[0] = d->src_may[v6 & 1];
+		must.rec[0] = d->src_must[v6 & 1];
+	} else {
+		f.c.rec[0] = must.rec[0] = t_address(&s->t, d->src4, d->src6, &p->src);
+	}
+	service_records(&s->t, d, p, h, &f.c, &must);
+	f.c.rec[3] = f.c.rec[2];
+	must.rec[3] = must.rec[2];
+	if (d->ctx) {
+		query_context(s, d, h, &q);
+		f.c.rec[3] = context_record(&s->t, d, q.iface_may, q.user_may, q.cgroup_may);
+		must.rec[3] = context_record(&s->t, d, q.iface_must, q.user_must, q.cgroup_must);
+	}
+	first = t_first(&f);
+	if (!partial)
+		return first;
+	f.c = must;
+	return first == t_first(&f) ? first : UNDECIDED;
 }
 
 /* ---- act ---- */
@@ -233,9 +200,9 @@ static __noinline int identify_iface(struct packet *p, const void *sk, __u32 net
  * every packet. */
 static __always_inline void identify(const struct setting *s, struct packet *p, const struct hook *h)
 {
-	if (h->has_sk && !(p->known & FW_EV_UID))
+	if (h->has_sk)
 		identify_sk(p, s->sk);
-	if (h->any_netns && p->ifindex && !(p->known & FW_EV_IFACE))
+	if (h->any_netns)
 		identify_iface(p, s->sk, ARENA(s)->netns);
 }
 
@@ -261,31 +228,37 @@ static __always_inline enum answer act_without_rule(const struct setting *s, str
 }
 
 static __always_inline void report(const struct setting *s, struct packet *p, const struct hook *h,
-				   const struct fw_rule_rec *r, struct judged *j)
+				   __u8 flags, struct judged *j)
 {
-	if (!(r->flags & FW_RULE_LOG))
+	if (!(flags & FW_RULE_LOG))
 		return;
 	identify(s, p, h);
 	emit(ARENA(s), h, p, j);
 }
 
 /* A packet of a rate_limit rule: 1 if it is within the limit, else it has been counted and reported. */
-static __always_inline int charge(const struct setting *s, struct packet *p, const struct hook *h,
-				  const struct fw_rule_rec *r)
+static __always_inline int charge(const struct setting *s, struct packet *p, const struct hook *h, __u32 id)
 {
-	enum limited l = limit_packet(p, r);
+	const struct fw_arena *a = ARENA(s);
+	__u32 off = id < a->n_ids ? t_u32(&s->t, a->by_id + id * 4) : 0;
+	const struct fw_rate *r = (const void *)(s->t.base + (off & T_MASK(&s->t) & ~31u));
+	enum limited l;
 	struct judged j = {
-		.id = r->id,
+		.id = id,
 		.generation = ARENA(s)->generation,
 		.verdict = FW_VERDICT_RATE_LIMITED,
-		.reason = l == LIMIT_NO_MEMORY ? FW_REASON_NO_MEMORY : FW_REASON_RULE,
+		.reason = FW_REASON_RULE,
 	};
 
+	if (!off) /* the rule of an older flow has no limit any more */
+		return 1;
+	l = limit_packet(p, r, id);
 	if (l == LIMIT_WITHIN)
 		return 1;
-	count(l == LIMIT_NO_MEMORY ? FW_REASON_ID(FW_REASON_NO_MEMORY, h->direction) : r->id, COUNT_LIMITED,
-	      p->length);
-	report(s, p, h, r, &j);
+	if (l == LIMIT_NO_MEMORY)
+		j.reason = FW_REASON_NO_MEMORY;
+	count(l == LIMIT_NO_MEMORY ? FW_REASON_ID(FW_REASON_NO_MEMORY, h->direction) : id, COUNT_LIMITED, p->length);
+	report(s, p, h, r->flags, &j);
 	return 0;
 }
 
@@ -300,14 +273,15 @@ static __always_inline enum answer act_allow(const struct setting *s, struct pac
 		.reason = FW_REASON_RULE,
 	};
 
-	if (ARENA(s)->flags & FW_ARENA_STATEFUL) {
-		identify(s, p, h);
-		j.flow_id = flow_create(p, f, r, ARENA(s)->generation, h->direction);
-	} else {
-		j.unlimited = (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
-	}
 	count(r->id, COUNT_ALLOWED, p->length);
-	report(s, p, h, r, &j);
+	if (ARENA(s)->flags & FW_ARENA_STATEFUL || r->flags & FW_RULE_LOG)
+		identify(s, p, h);
+	if (ARENA(s)->flags & FW_ARENA_STATEFUL)
+		j.flow_id = flow_create(p, f, r, ARENA(s)->generation, h->direction);
+	else
+		j.unlimited = (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	if (r->flags & FW_RULE_LOG)
+		emit(ARENA(s), h, p, &j);
 	return PASS;
 }
 
@@ -325,20 +299,20 @@ static __always_inline enum answer act_rule(const struct setting *s, struct pack
 		/* of a call, the packet that follows is judged, counted and charged */
 		if (h->is_call || !s->owner)
 			return PASS;
-		if (r->action == ACTION_RATE_LIMIT && !charge(s, p, h, r))
+		if (r->action == ACTION_RATE_LIMIT && !charge(s, p, h, r->id))
 			return DROP;
 		return act_allow(s, p, h, r, f);
 	}
 	if (s->owner) {
 		count(r->id, h->is_call ? COUNT_CALL : COUNT_DENIED, p->length);
-		report(s, p, h, r, &j);
+		report(s, p, h, r->flags, &j);
 	}
 	return r->action == ACTION_REJECT ? REJECT : DROP;
 }
 
 static __always_inline const struct fw_rule_rec *rule_at(const struct setting *s, __u32 off)
 {
-	return (const void *)(s->t.base + (off & T_MASK(&s->t) & ~31u));
+	return (const void *)(s->t.base + (off & T_MASK(&s->t)));
 }
 
 /* A packet of a flow. Replies are free; the opener of a flow under a rate_limit rule pays for each packet. */
@@ -349,12 +323,8 @@ static __always_inline enum answer act_flow(const struct setting *s, struct pack
 
 	if (!s->owner || h->is_call)
 		return PASS;
-	if (w->flags & FW_FLOW_LIMITED && flow_from_opener(f, w) && id < ARENA(s)->n_ids) {
-		__u32 off = t_u32(&s->t, ARENA(s)->by_id + id * 4);
-
-		if (off && !charge(s, p, h, rule_at(s, off)))
-			return DROP;
-	}
+	if (w->flags & FW_FLOW_LIMITED && flow_from_opener(f, w) && !charge(s, p, h, id))
+		return DROP;
 	count(id, COUNT_FLOW, p->length);
 	return PASS;
 }

@@ -9,11 +9,16 @@
 #include "maps.h"
 #include "packet.h"
 
+/* enum fw_action of lib/policy.h */
+#define ACTION_DENY 0
+#define ACTION_ALLOW 1
+#define ACTION_REJECT 2
+#define ACTION_RATE_LIMIT 3
+
 #define ICMP_ECHO_REPLY 0
 #define ICMP_ECHO 8
 #define ICMP6_ECHO 128
 #define ICMP6_ECHO_REPLY 129
-#define NS_PER_S 1000000000ULL
 
 struct flow_ref {
 	union {
@@ -73,15 +78,15 @@ static __always_inline __u64 flow_timeout(const struct fw_arena *a, __u8 proto)
 {
 	switch (proto) {
 	case 6:
-		return a->tmo_tcp * NS_PER_S;
+		return a->tmo_tcp;
 	case 17:
 	case 136:
-		return a->tmo_udp * NS_PER_S;
+		return a->tmo_udp;
 	case 1:
 	case 58:
-		return a->tmo_icmp * NS_PER_S;
+		return a->tmo_icmp;
 	}
-	return a->tmo_generic * NS_PER_S;
+	return a->tmo_generic;
 }
 
 /* 1 if the packet comes from the end that opened ${w}. */
@@ -102,33 +107,42 @@ static __always_inline struct fw_flow *flow_find(const struct fw_arena *a, const
 	w = f->is4 ? bpf_map_lookup_elem(&flows4, &f->k4) : bpf_map_lookup_elem(&flows6, &f->k6);
 	if (!w)
 		return 0;
-	now = bpf_ktime_get_coarse_ns();
+	now = bpf_jiffies64(); /* inlined; the coarse clock is a helper call, 20 ns */
 	if (now > w->seen && now - w->seen > flow_timeout(a, p->proto))
 		return 0;
 	if ((f->ends == FLOW_REQUEST && !flow_from_opener(f, w)) || (f->ends == FLOW_REPLY && flow_from_opener(f, w)))
 		return 0;
 	/* a write per packet would bounce the line between CPUs */
-	if (now - w->seen > NS_PER_S)
+	if (now - w->seen > a->jiffies_per_s)
 		w->seen = now;
 	if (!flow_from_opener(f, w) && !(w->flags & FW_FLOW_REPLIED))
 		w->flags |= FW_FLOW_REPLIED;
 	return w;
 }
 
+/* Something to tell flows apart by: not unique, but cheaper than a random number (19 ns). */
+static __always_inline __u32 flow_hash(const struct packet *p, __u64 now)
+{
+	__u64 h = (p->src.d[1] ^ (p->dst.d[1] << 1)) + ((__u64)p->sport << 16 | p->dport) + (now << 20);
+
+	return (h * 0x9e3779b97f4a7c15ULL >> 32) | 1;
+}
+
 /* A flow for the packet that made ${f}. Returns its id, 0 when there is none. Not inlined, for the stack's sake. */
 static __noinline __u64 flow_create(const struct packet *p, const struct flow_ref *f, const struct fw_rule_rec *r,
 				    __u32 generation, __u32 direction)
 {
+	__u64 now = bpf_jiffies64();
 	struct fw_flow w = {
-		.seen = bpf_ktime_get_coarse_ns(),
+		.seen = now,
 		.cgroup_id = p->cgroup_id,
 		.rule = r->id,
 		.generation = generation,
 		.ifindex = p->ifindex,
 		.uid = p->known & FW_EV_UID ? p->uid : ~0u,
-		.flags = (f->from_b ? FW_FLOW_OPENER_B : 0) | (r->interval ? FW_FLOW_LIMITED : 0),
+		.flags = (f->from_b ? FW_FLOW_OPENER_B : 0) | (r->action == ACTION_RATE_LIMIT ? FW_FLOW_LIMITED : 0),
 		.direction = direction,
-		.id = bpf_get_prandom_u32() | 1,
+		.id = flow_hash(p, now),
 	};
 
 	if (f->ends == FLOW_NONE || f->ends == FLOW_REPLY)

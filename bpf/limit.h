@@ -34,14 +34,14 @@ static __always_inline int gcra(__u64 *arrival, __u64 now, __u64 interval, __u64
 
 enum limited { LIMIT_WITHIN, LIMIT_ABOVE, LIMIT_NO_MEMORY };
 
-/* One packet of ${p} against the limit of ${r}. */
-static __noinline enum limited limit_packet(const struct packet *p, const struct fw_rule_rec *r)
+/* One packet of ${p} against the limit ${r} of rule ${id}. */
+static __noinline enum limited limit_packet(const struct packet *p, const struct fw_rate *r, __u32 id)
 {
-	struct fw_limit_key key = { .rule = r->id };
+	struct fw_limit_key key = { .rule = id };
 	__u64 now = bpf_ktime_get_boot_ns(), first = now + r->interval, *arrival;
 
-	if (r->rate_by != RATE_BY_RULE) {
-		const union fw_addr *a = r->rate_by == RATE_BY_SOURCE ? &p->src : &p->dst;
+	if (r->by != RATE_BY_RULE) {
+		const union fw_addr *a = r->by == RATE_BY_SOURCE ? &p->src : &p->dst;
 
 		__builtin_memcpy(key.addr, a, sizeof(key.addr));
 		/* a host owns its whole /64 (RFC 4291, 2.5.4): limiting single addresses limits nobody */

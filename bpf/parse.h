@@ -244,6 +244,67 @@ FW_INLINE enum parsed parse_l4(struct cursor *c, struct packet *p, __u8 hop)
 	return PARSED;
 }
 
+/* The plain case, which nearly every packet is: TCP or UDP, no tags, options, fragments or extension headers, all
+ * of it in the linear part at ${at}, which is ${c->end - at} long. 1 if that was it and ${p} is filled. ${zero}
+ * is 0 and the volatile loads are what was loaded before, but the verifier doesn't know: constants would make
+ * it walk everything that follows once for each combination. */
+FW_INLINE int fast_l4(const struct cursor *c, struct packet *p, const __u8 *h, __u32 bytes, __u32 zero)
+{
+	if (p->proto == 17) {
+		p->known = (FW_EV_ADDRS | FW_EV_SADDR | FW_EV_LENGTH | FW_EV_SPORT | FW_EV_DPORT) + zero;
+	} else {
+		if ((void *)(h + 20) > c->end || bytes < 20)
+			return 0;
+		p->tcp_flags = h[13];
+		p->known = (FW_EV_ADDRS | FW_EV_SADDR | FW_EV_LENGTH | FW_EV_SPORT | FW_EV_DPORT | FW_EV_TCP) + zero;
+	}
+	p->sport = h[0] << 8 | h[1];
+	p->dport = h[2] << 8 | h[3];
+	return 1;
+}
+
+FW_INLINE int parse_fast4(const struct cursor *c, struct packet *p, void *at, __u32 zero)
+{
+	const struct ip4_header *h = at;
+	__u32 total;
+
+	if (at + sizeof(*h) + 8 > c->end || h->ihl_version != 0x45 || h->frag & fw_be16(0x3fff))
+		return 0;
+	p->proto = h->proto;
+	total = fw_be16(h->total);
+	if ((p->proto != 6 && p->proto != 17) || total < sizeof(*h) + 8 || total > (__u64)(c->end - at))
+		return 0;
+	fw_addr_set4(&p->src, h->src);
+	fw_addr_set4(&p->dst, h->dst);
+	p->length = total;
+	p->ip_version = 4 + zero;
+	if (!fast_l4(c, p, at + sizeof(*h), total - sizeof(*h), zero))
+		return 0;
+	p->proto = *(const volatile __u8 *)&h->proto;
+	return 1;
+}
+
+FW_INLINE int parse_fast6(const struct cursor *c, struct packet *p, void *at, __u32 zero)
+{
+	const struct ip6_header *h = at;
+	__u32 payload;
+
+	if (at + sizeof(*h) + 8 > c->end || h->version >> 4 != 6)
+		return 0;
+	p->proto = h->next;
+	payload = fw_be16(h->payload);
+	if ((p->proto != 6 && p->proto != 17) || payload < 8 || payload + sizeof(*h) > (__u64)(c->end - at))
+		return 0;
+	p->src = h->src;
+	p->dst = h->dst;
+	p->length = payload + sizeof(*h);
+	p->ip_version = 6 + zero;
+	if (!fast_l4(c, p, at + sizeof(*h), payload, zero))
+		return 0;
+	p->proto = *(const volatile __u8 *)&h->next;
+	return 1;
+}
+
 /* parse_ip(c, p, ethertype): the IP packet at ${c->off}. */
 FW_INLINE enum parsed parse_ip(struct cursor *c, struct packet *p, int ethertype)
 {

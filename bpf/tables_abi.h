@@ -61,16 +61,19 @@ struct fw_svc {
 };
 
 /* ---- rules ---- */
+/* What every packet of a rule needs, apart from what only rate limits need: eight rules to a cache line. */
 struct fw_rule_rec {
-	__u32 id;     /* counter id */
-	__u8 action;  /* enum fw_action of policy.h */
-	__u8 flags;   /* FW_RULE_* */
-	__u8 rate_by; /* enum fw_rate_by */
-	__u8 pad;
-	__u64 interval;	 /* GCRA: ns between two packets at the rate; 0: no limit */
+	__u32 id;    /* counter id */
+	__u8 action; /* enum fw_action of policy.h */
+	__u8 flags;  /* FW_RULE_* */
+	__u16 pad;
+};
+struct fw_rate {
+	__u64 interval;	 /* GCRA: ns between two packets at the rate */
 	__u64 tolerance; /* GCRA: ns a packet may come early: (burst - 1) * interval */
-	__u32 priority;
-	__u32 pad2;
+	__u32 by;	 /* enum fw_rate_by */
+	__u8 flags;	 /* FW_RULE_* of its rule */
+	__u8 pad[11];
 };
 #define FW_RULE_LOG 1
 #define FW_NO_RULE ~0u
@@ -120,9 +123,11 @@ struct fw_arena {
 	__u64 iface;	    /* trie; key: ifindex */
 	__u64 cgroup;	    /* id of the cgroup the hooks are attached to */
 	__u32 cgroup_level; /* its depth */
-	__u32 tmo_tcp, tmo_udp, tmo_icmp, tmo_generic; /* idle seconds of flows */
+	__u32 tmo_tcp, tmo_udp, tmo_icmp, tmo_generic; /* idle time of flows, in jiffies */
+	__u32 jiffies_per_s;
+	__u32 zero; /* always 0, which the verifier doesn't know (parse_fast) */
 	__u32 pad;
-	__u32 by_id, n_ids; /* u32[n_ids]: counter id to offset of its rate_limit rule, or 0 */
+	__u32 by_id, n_ids; /* u32[n_ids]: counter id to offset of its struct fw_rate, or 0 */
 	__u64 log_interval, log_tolerance; /* ns, as fw_rule_rec's; interval 0: no limit */
 	struct fw_dir dir[2];
 	__u8 digest[32];
@@ -131,8 +136,9 @@ struct fw_arena {
 FW_ASSERT_SIZE(struct fw_interval, 64);
 FW_ASSERT_SIZE(struct fw_super, 16);
 FW_ASSERT_SIZE(struct fw_svc, 40);
-FW_ASSERT_SIZE(struct fw_rule_rec, 32);
+FW_ASSERT_SIZE(struct fw_rule_rec, 8);
+FW_ASSERT_SIZE(struct fw_rate, 32);
 FW_ASSERT_SIZE(struct fw_dir, 144);
-FW_ASSERT_SIZE(struct fw_arena, 88 + 2 * 144 + 32);
+FW_ASSERT_SIZE(struct fw_arena, 96 + 2 * 144 + 32);
 
 #endif

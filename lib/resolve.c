@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cgroup_path.h"
@@ -113,8 +114,12 @@ static void resolve_cgroup(struct diag *d, const struct rule *rule, const char *
 
 void resolve(struct diag *d, const struct policy *p, struct resolved *r)
 {
+	struct timespec tick;
 	struct stat st;
 
+	/* a tick of the coarse clock is a jiffy */
+	if (!clock_getres(CLOCK_MONOTONIC_COARSE, &tick) && tick.tv_nsec)
+		r->hz = 1000000000 / tick.tv_nsec;
 	if (!stat("/proc/self/ns/net", &st))
 		r->netns = st.st_ino;
 	if (iface_list(&r->ifaces, &r->n_ifaces))

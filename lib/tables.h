@@ -38,6 +38,7 @@ struct resolved {
 	size_t n_users;
 	struct res_cgroup *cgroups;
 	size_t n_cgroups;
+	uint32_t hz;		/* jiffies per second */
 	uint32_t netns;		/* inode of the network namespace */
 	uint64_t cgroup_id;	/* where the cgroup hooks are attached; 0: nowhere */
 	uint32_t cgroup_level;

@@ -130,10 +130,11 @@ static void push64(struct keys64 *k, uint64_t v)
 
 static void add_cidr4(struct keys64 *k, const struct cidr *c, uint32_t atom)
 {
-	uint64_t first = be32(c->addr), after = first + (1ULL << (32 - c->len));
+	uint64_t first = be32(c->addr), after;
 
 	if (c->family != 4)
 		return;
+	after = first + (1ULL << (32 - c->len));
 	push64(k, first << 32 | atom << 1 | 1);
 	if (after >> 32 == 0)
 		push64(k, after << 32 | atom << 1);

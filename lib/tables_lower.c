@@ -13,27 +13,36 @@ static uint64_t gcra_interval(uint32_t per_second)
 	return (NS_PER_S + per_second - 1) / per_second;
 }
 
+static uint32_t lower_rate(struct lower *l, const struct rule *r)
+{
+	struct fw_rate rate = {
+		.interval = gcra_interval(r->rate_pps),
+		.by = r->rate_by,
+		.flags = r->log ? FW_RULE_LOG : 0,
+	};
+
+	rate.tolerance = (r->rate_burst - 1) * rate.interval;
+	return image_add(l->im, &rate, sizeof(rate), 32);
+}
+
 static uint32_t lower_rules(struct lower *l, uint32_t *by_id)
 {
-	uint32_t off = image_add(l->im, NULL, ((size_t)l->n_rules + 1) * sizeof(struct fw_rule_rec), 32);
+	struct fw_rule_rec *recs = xalloc(l->n_rules, sizeof(*recs));
+	uint32_t off;
 
-	for (uint32_t i = 0; i < l->n_rules && l->im->size <= FW_ARENA_MAX; i++) {
+	for (uint32_t i = 0; i < l->n_rules; i++) {
 		const struct rule *r = l->rules[i];
-		struct fw_rule_rec rec = {
+
+		recs[i] = (struct fw_rule_rec){
 			.id = l->r->ids[l->index[i]],
 			.action = r->action,
 			.flags = r->log ? FW_RULE_LOG : 0,
-			.rate_by = r->rate_by,
-			.priority = r->priority,
 		};
-
-		if (r->action == ACTION_RATE_LIMIT) {
-			rec.interval = gcra_interval(r->rate_pps);
-			rec.tolerance = (r->rate_burst - 1) * rec.interval;
-			by_id[rec.id] = off + i * sizeof(rec);
-		}
-		memcpy(l->im->data + off + i * sizeof(rec), &rec, sizeof(rec));
+		if (r->action == ACTION_RATE_LIMIT && !by_id[recs[i].id])
+			by_id[recs[i].id] = lower_rate(l, r);
 	}
+	off = image_add(l->im, recs, l->n_rules * sizeof(*recs), 64);
+	free(recs);
 	return off;
 }
 
@@ -72,10 +81,11 @@ static void lower_header(const struct policy *p, const struct resolved *r, struc
 	head->netns = r->netns;
 	head->cgroup = r->cgroup_id;
 	head->cgroup_level = r->cgroup_level;
-	head->tmo_tcp = p->timeouts[TMO_TCP_ESTABLISHED];
-	head->tmo_udp = p->timeouts[TMO_UDP_STREAM];
-	head->tmo_icmp = p->timeouts[TMO_ICMP];
-	head->tmo_generic = p->timeouts[TMO_GENERIC];
+	head->tmo_tcp = p->timeouts[TMO_TCP_ESTABLISHED] * r->hz;
+	head->tmo_udp = p->timeouts[TMO_UDP_STREAM] * r->hz;
+	head->tmo_icmp = p->timeouts[TMO_ICMP] * r->hz;
+	head->tmo_generic = p->timeouts[TMO_GENERIC] * r->hz;
+	head->jiffies_per_s = r->hz;
 	head->flags = (p->stateful ? FW_ARENA_STATEFUL : 0) | (p->filter_loopback ? FW_ARENA_LOOPBACK : 0) |
 		      (p->malformed_default ? FW_ARENA_MALFORMED_DEFAULT : 0) |
 		      (p->log_default_deny ? FW_ARENA_LOG_DENY : 0) |
