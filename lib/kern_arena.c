@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Generations: arenas in slots, the control word, the meta blob, pins of maps and programs. */
+/* Generations: arenas in slots and the control word. */
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <stdio.h>
@@ -11,12 +11,6 @@
 
 #include "kern_load.h"
 #include "tables_build.h"
-
-static const char *const map_pins[KM_COUNT] = {
-	[KM_CONTROL] = "control", [KM_ARENAS] = "arenas",   [KM_COUNTERS] = "counters",
-	[KM_LOG_LIMITS] = "log_limits", [KM_RINGS] = "rings", [KM_READERS] = "readers",
-	[KM_LIMITS] = "limits",	  [KM_FLOWS4] = "flows4",   [KM_FLOWS6] = "flows6",
-};
 
 void kern_init(struct kern *k, struct inst *in)
 {
@@ -98,58 +92,13 @@ static int read_active(struct kern *k)
 	return 0;
 }
 
-/* The blob in a meta map; NULL with a reason. */
-static struct meta *read_meta(int fd, const char **why)
-{
-	struct bpf_map_info info = { 0 };
-	__u32 len = sizeof(info), zero = 0;
-	void *blob = NULL;
-
-	*why = "not a meta map";
-	if (!bpf_obj_get_info_by_fd(fd, &info, &len) && info.max_entries == 1)
-		blob = malloc(info.value_size + 1);
-	if (blob && !bpf_map_lookup_elem(fd, &zero, blob))
-		return meta_parse(blob, info.value_size, why);
-	free(blob);
-	return NULL;
-}
-
-static int open_meta(struct kern *k)
-{
-	char path[INST_PATH_MAX];
-	const char *why;
-
-	k->meta_fd = bpf_obj_get(inst_pin(k->in, path, "maps/meta"));
-	if (k->meta_fd < 0)
-		return 0;
-	k->meta = read_meta(k->meta_fd, &why);
-	if (k->meta)
-		return 0;
-	complain("%s: %s: loaded by another version of fw? --unload it first", path, why);
-	return EXIT_JUDGED;
-}
-
-struct meta *kern_meta_previous(struct kern *k)
-{
-	char path[INST_PATH_MAX];
-	const char *why;
-	struct meta *m;
-	int fd = bpf_obj_get(inst_pin(k->in, path, "maps/meta_previous"));
-
-	if (fd < 0)
-		return NULL;
-	m = read_meta(fd, &why);
-	close(fd);
-	return m;
-}
-
 int kern_open(struct kern *k)
 {
 	char path[INST_PATH_MAX];
 	int err, found = 0;
 
 	for (int i = 0; i < KM_COUNT; i++) {
-		k->maps[i] = bpf_obj_get(inst_pin(k->in, path, "maps/%s", map_pins[i]));
+		k->maps[i] = bpf_obj_get(inst_pin(k->in, path, "maps/%s", kern_map_name(i)));
 		if (k->maps[i] >= 0)
 			found++;
 		else if (errno != ENOENT) {
@@ -170,7 +119,7 @@ int kern_open(struct kern *k)
 	}
 	err = kern_map_word(k);
 	if (!err)
-		err = open_meta(k);
+		err = kern_open_meta(k);
 	return err ? err : read_active(k);
 }
 
@@ -257,60 +206,6 @@ int kern_stage_meta(struct kern *k, const void *meta, size_t len)
 		return 0;
 	complain("cannot store the policy's names (%zu bytes): %s", len, strerror(errno));
 	return EXIT_SYSTEM;
-}
-
-/* Pin under a temporary name, then rename: the name always leads to something whole. */
-static int pin_over(struct kern *k, int fd, const char *dir, const char *name)
-{
-	char path[INST_PATH_MAX], temp[INST_PATH_MAX];
-
-	inst_pin(k->in, path, "%s/%s", dir, name);
-	unlink(inst_pin(k->in, temp, "%s/%s_new", dir, name));
-	if (bpf_obj_pin(fd, temp)) {
-		complain("cannot pin %s: %s", temp, strerror(errno));
-		return EXIT_SYSTEM;
-	}
-	if (rename(temp, path)) {
-		complain("cannot rename %s: %s", temp, strerror(errno));
-		unlink(temp);
-		return EXIT_SYSTEM;
-	}
-	return 0;
-}
-
-static int pin_rings(struct kern *k)
-{
-	char path[INST_PATH_MAX], dir[32];
-	int err = 0;
-
-	for (int i = 0; !err && i < FW_RINGS; i++) {
-		if (k->rings[i] < 0)
-			continue;
-		snprintf(dir, sizeof(dir), "maps/" FW_RING_DIR, i);
-		if (mkdir(inst_pin(k->in, path, "%s", dir), 0700) && errno != EEXIST) {
-			complain("cannot make %s: %s", path, strerror(errno));
-			return EXIT_SYSTEM;
-		}
-		err = pin_over(k, k->rings[i], dir, "events");
-	}
-	return err;
-}
-
-int kern_pin(struct kern *k)
-{
-	int err = pin_rings(k);
-
-	for (int i = 0; !err && i < KM_COUNT; i++)
-		if (k->fresh_maps[i])
-			err = pin_over(k, k->maps[i], "maps", map_pins[i]);
-	for (int i = 0; !err && k->skel && i < KP_COUNT; i++)
-		if (k->progs[i] >= 0)
-			err = pin_over(k, k->progs[i], "progs", kern_program_name(i));
-	if (!err && k->meta_fd >= 0 && k->staged)
-		err = pin_over(k, k->meta_fd, "maps", "meta_previous");
-	if (!err)
-		err = pin_over(k, k->new_meta, "maps", "meta");
-	return err;
 }
 
 /* Compare and swap: under our lock nobody else should write, but the word is not ours alone. */

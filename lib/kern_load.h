@@ -98,7 +98,9 @@ void kern_zero_counter(const struct kern *k, __u32 id);
 __u32 kern_prog_id(int fd);			 /* 0 for -1 */
 size_t kern_state_memory(const struct kern *k);	 /* bytes of the maps that outlive generations */
 
-/* For kern_*.c: the control word's mapping; a map's id; the skeleton. */
+/* For kern_*.c: the control word's mapping; a map's id and pin; the meta blob; the skeleton. */
+const char *kern_map_name(enum kern_map m);
+int kern_open_meta(struct kern *k);
 int kern_map_word(struct kern *k);
 void kern_listen(void); /* keep libbpf's messages off stderr, its last complaint for ours */
 __u32 kern_map_id(int fd);

@@ -32,7 +32,7 @@ struct builder {
 	size_t used, room;
 	struct names anchor_names;
 	struct anchor *anchors;
-	size_t n_anchors;
+	size_t n_anchors, anchors_room;
 	size_t nodes;	/* in all */
 	size_t aliased; /* of these, behind aliases */
 	bool ended, stop;
@@ -64,7 +64,7 @@ static size_t anchor_new(struct builder *b, const yaml_char_t *text, const struc
 	if (!text)
 		return NO_ANCHOR;
 	name = arena_strndup(b->a, (const char *)text, strlen((const char *)text));
-	b->anchors = arena_resize(b->a, b->anchors, (b->n_anchors + 1) * sizeof(*b->anchors));
+	b->anchors = grown(b->anchors, b->n_anchors, &b->anchors_room, sizeof(*b->anchors));
 	b->anchors[b->n_anchors] = (struct anchor){0};
 	old = names_add(&b->anchor_names, name, w, b->n_anchors);
 	if (old)
@@ -328,6 +328,7 @@ struct node *yaml_read(struct arena *a, struct diag *d, FILE *f, const char *nam
 	}
 	yaml_parser_delete(&parser);
 	names_free(&b.anchor_names);
+	free(b.anchors);
 	free(b.stack);
 	free(text);
 	if (b.stop)
