@@ -208,13 +208,14 @@ static __always_inline void identify(const struct setting *s, struct packet *p, 
 
 /* What no rule decided has a counter id and log settings of its own. */
 static __always_inline enum answer act_without_rule(const struct setting *s, struct packet *p, const struct hook *h,
-						    __u8 reason, int allow)
+						    __u8 reason, int allow, __u64 flow_id)
 {
 	struct judged j = {
 		.id = FW_REASON_ID(reason, h->direction),
 		.generation = ARENA(s)->generation,
 		.verdict = allow ? FW_VERDICT_ALLOW : FW_VERDICT_DENY,
 		.reason = reason,
+		.flow_id = flow_id,
 	};
 
 	if (!s->owner || (h->is_call && allow))
@@ -329,6 +330,20 @@ static __always_inline enum answer act_flow(const struct setting *s, struct pack
 	return PASS;
 }
 
+static __always_inline enum answer act_default(const struct setting *s, struct packet *p, const struct hook *h,
+					       const struct fw_dir *d, const struct flow_ref *f)
+{
+	struct fw_rule_rec r = { .id = FW_REASON_ID(FW_REASON_DEFAULT, h->direction), .action = ACTION_ALLOW };
+	int allow = d->default_action == ACTION_ALLOW;
+	__u64 flow_id = 0;
+
+	if (d->default_flows && s->owner && !h->is_call) {
+		identify(s, p, h);
+		flow_id = flow_create(p, f, &r, ARENA(s)->generation, h->direction);
+	}
+	return act_without_rule(s, p, h, FW_REASON_DEFAULT, allow, flow_id);
+}
+
 static __always_inline enum answer decide(const struct setting *s, struct packet *p, const struct hook *h,
 					  enum parsed parsed)
 {
@@ -341,7 +356,8 @@ static __always_inline enum answer decide(const struct setting *s, struct packet
 	if (parsed == PARSED_MALFORMED)
 		return act_without_rule(s, p, h, FW_REASON_MALFORMED,
 					ARENA(s)->flags & FW_ARENA_MALFORMED_DEFAULT &&
-						d->default_action == ACTION_ALLOW);
+						d->default_action == ACTION_ALLOW,
+					0);
 	if (ARENA(s)->flags & FW_ARENA_STATEFUL) {
 		struct fw_flow *w;
 
@@ -358,8 +374,8 @@ static __always_inline enum answer decide(const struct setting *s, struct packet
 	if (rule != FW_NO_RULE)
 		return act_rule(s, p, h, rule_at(s, d->rules + rule * sizeof(struct fw_rule_rec)), &f);
 	if (p->favoured)
-		return act_without_rule(s, p, h, FW_REASON_NEIGHBOUR, 1);
-	return act_without_rule(s, p, h, FW_REASON_DEFAULT, d->default_action == ACTION_ALLOW);
+		return act_without_rule(s, p, h, FW_REASON_NEIGHBOUR, 1, 0);
+	return act_default(s, p, h, d, &f);
 }
 
 #endif

@@ -98,7 +98,8 @@ struct fw_dir {
 	__u64 cgroup;	   /* trie; key: cgroup id; value: column + 1, or 0: look further up the tree */
 	__u32 cgroup_levels; /* below FW_CGROUP_LEVELS; bit l: the policy names a cgroup at level l of the hierarchy */
 	__u8 default_action; /* ACTION_ALLOW or ACTION_DENY */
-	__u8 pad[3];
+	__u8 default_flows;  /* what the default allows makes flows: replies could be denied otherwise */
+	__u8 pad[2];
 };
 
 /* ---- header, at offset 0 ---- */

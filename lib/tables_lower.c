@@ -46,6 +46,17 @@ static uint32_t lower_rules(struct lower *l, uint32_t *by_id)
 	return off;
 }
 
+/* Some packet of the direction could be denied. */
+static bool can_deny(const struct policy *p, int direction)
+{
+	if (p->default_action[direction] == ACTION_DENY)
+		return true;
+	for (size_t i = 0; i < p->n_rules; i++)
+		if (p->rules[i].directions & DIR_BIT(direction) && p->rules[i].action != ACTION_ALLOW)
+			return true;
+	return false;
+}
+
 static void lower_direction(struct lower *l, const struct context *c, struct fw_arena *head, int direction,
 			    uint32_t *by_id)
 {
@@ -67,6 +78,7 @@ static void lower_direction(struct lower *l, const struct context *c, struct fw_
 	l->dir->shift = shape.shift;
 	class_free(&shape);
 	l->dir->default_action = p->default_action[direction];
+	l->dir->default_flows = p->stateful && p->default_action[direction] == ACTION_ALLOW && can_deny(p, !direction);
 	l->dir->rules = lower_rules(l, by_id);
 	lower_addresses(l);
 	lower_services(l);
