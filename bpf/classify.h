@@ -117,7 +117,7 @@ FW_INLINE __u32 t_ctz(__u64 v)
 	return t_debruijn[((v & -v) * 0x022fdd63cc95386dULL) >> 58];
 }
 
-/* A search for the lowest bit that all records of ${c} share: one line (512 rules) a step. */
+/* A search for the lowest bit that all records of ${c} share: one summary bit (64 << shift rules) a step. */
 struct search {
 	struct tables t;
 	struct classes c;
@@ -136,45 +136,42 @@ FW_INLINE __u64 search_summary(const struct search *s)
 	       t_u64(&s->t, s->c.rec[3] + at);
 }
 
-/* Offset of a record's line. With one summary word the array stands right behind it, in the same cache line. */
-FW_INLINE __u32 record_line(const struct search *s, __u32 rec, __u32 line)
+/* Offset of a record's word. The summary has its bit. (Without the branch it takes 10 ns more.) */
+FW_INLINE __u32 record_word(const struct search *s, __u32 rec, __u32 word)
 {
 	__u32 lines = rec + sizeof(struct fw_super);
 
 	if (s->n_super > 1)
 		lines = t_u32(&s->t, rec + s->super * 16 + 8);
-	return t_u32(&s->t, lines + line * 4);
-}
-
-FW_INLINE const __u64 *line_words(const struct search *s, __u32 off)
-{
-	return (const __u64 *)(s->t.base + (off & T_MASK(&s->t) & ~63u));
+	else if (t_u32(&s->t, rec + 12))
+		return lines; /* these words are all there are, and here */
+	return t_u32(&s->t, lines + (word >> 3) * 4) + (word & 7) * 8;
 }
 
 /* 1 when done. ${s->left} is not 0. */
-FW_INLINE int search_line(struct search *s)
+FW_INLINE int search_bit(struct search *s)
 {
-	__u32 line = (t_ctz(s->left) << s->shift) >> 3;
-	const __u64 *a = line_words(s, record_line(s, s->c.rec[0], line));
-	const __u64 *b = line_words(s, record_line(s, s->c.rec[1], line));
-	const __u64 *c = line_words(s, record_line(s, s->c.rec[2], line));
-	const __u64 *d = line_words(s, record_line(s, s->c.rec[3], line));
+	__u32 word = t_ctz(s->left) << s->shift;
+	__u32 a = record_word(s, s->c.rec[0], word), b = record_word(s, s->c.rec[1], word);
+	__u32 c = record_word(s, s->c.rec[2], word), d = record_word(s, s->c.rec[3], word);
 	__u64 v = 0;
 	__u32 w;
 
 	/* unrolled it would take more stack than there is */
 #pragma clang loop unroll(disable)
-	for (w = 0; w < 8; w++) {
-		v = a[w] & b[w] & c[w] & d[w];
+	for (w = 0; w < 1u << FW_SHIFT_MAX; w++) {
+		if (w >> s->shift)
+			break;
+		v = t_u64(&s->t, a + w * 8) & t_u64(&s->t, b + w * 8) & t_u64(&s->t, c + w * 8) &
+		    t_u64(&s->t, d + w * 8);
 		if (v)
 			break;
 	}
 	if (v) {
-		s->found = ((s->super << (9 + 3)) << s->shift) + line * 512 + w * 64 + t_ctz(v);
+		s->found = ((s->super << 6 << s->shift) + word + w) * 64 + t_ctz(v);
 		return 1;
 	}
-	/* the summary bits of the whole line are done: 8 >> shift of them */
-	s->left &= ~(((1ULL << (8 >> s->shift)) - 1) << (line << (3 - s->shift)));
+	s->left &= s->left - 1;
 	return 0;
 }
 
@@ -187,7 +184,7 @@ static long search_step(__u32 i, struct search *s)
 		s->left = search_summary(s);
 		return 0;
 	}
-	return search_line(s);
+	return search_bit(s);
 }
 
 /* t_first(s): the first rule, in priority order, of all the classes in ${s->c}; FW_NO_RULE if there is none. The caller
@@ -199,7 +196,7 @@ FW_INLINE __u32 t_first(struct search *s)
 	s->left = search_summary(s);
 	/* Enough for nearly every packet; the rest goes through bpf_loop, which is verified once and not once per step,
 	 * but costs 10 ns and 10 more for each step. */
-	if (s->left && search_line(s))
+	if (s->left && search_bit(s))
 		return s->found;
 	if (s->left || s->n_super > 1)
 		bpf_loop(FW_SUPER_MAX * 65, search_step, s, 0);

@@ -39,11 +39,13 @@ struct fw_interval {
 /* ---- class record: fw_dir.n_super of these ---- */
 /* Bit b of ${summary} says that among the 64 << shift rules from rule (super * 64 + b) * (64 << shift) on at least
  * one is in the class. The lines, 64 bytes for 512 rules, have their offsets in an array of u32: at ${lines}, or
- * right behind the record where n_super is 1. Equal lines, arrays and records are stored once. */
+ * right behind the record where n_super is 1. If the summary has only one bit then, as with most classes of large
+ * policies, ${single} is 1 and what stands behind the record are the 1 << shift words themselves: a look-up
+ * finds all of such a class in one cache line. Equal lines, arrays and records are stored once. */
 struct fw_super {
 	__u64 summary;
 	__u32 lines;
-	__u32 pad;
+	__u32 single;
 };
 #define FW_SUPER_MAX 8
 #define FW_SHIFT_MAX 3

@@ -23,7 +23,7 @@ void class_init(struct class *c, struct pool *pool, uint32_t n_rules)
 	c->dirty = xalloc(c->n_lines, sizeof(*c->dirty));
 	c->dirty_list = xalloc(c->n_lines, sizeof(*c->dirty_list));
 	c->supers = xalloc(c->n_super, sizeof(*c->supers));
-	c->compact = xalloc(sizeof(*c->supers) + c->n_lines * sizeof(*c->lines), 1);
+	c->compact = xalloc(sizeof(*c->supers) + 64 + c->n_lines * sizeof(*c->lines), 1);
 	for (uint32_t i = 0; i < c->n_lines; i++) {
 		c->dirty[i] = true;
 		c->dirty_list[c->n_dirty++] = i;
@@ -99,13 +99,23 @@ static void refresh_line(struct class *c, uint32_t line)
 	c->lines[line] = pool_add(c->pool, words, LINE_WORDS * 8, 64);
 }
 
-/* One summary word: the array of line offsets goes with it, so that a look-up finds both in one cache line. */
+/* One summary word: what is looked up next goes with it. */
 static uint32_t record_compact(struct class *c)
 {
-	c->supers[0].pad = 0;
-	memcpy(c->compact, c->supers, sizeof(*c->supers));
-	memcpy(c->compact + sizeof(*c->supers), c->lines, c->n_lines * sizeof(*c->lines));
-	return pool_add(c->pool, c->compact, sizeof(*c->supers) + c->n_lines * sizeof(*c->lines), 16);
+	struct fw_super head = { .summary = c->supers[0].summary };
+	uint8_t *behind = c->compact + sizeof(head);
+	size_t words = 8u << c->shift, n = c->n_lines * sizeof(*c->lines);
+
+	if (!(head.summary & (head.summary - 1))) {
+		head.single = 1;
+		n = head.summary ? words : 0;
+		if (n)
+			memcpy(behind, c->bits + ((size_t)__builtin_ctzll(head.summary) << c->shift), n);
+	} else {
+		memcpy(behind, c->lines, n);
+	}
+	memcpy(c->compact, &head, sizeof(head));
+	return pool_add(c->pool, c->compact, sizeof(head) + n, head.single && n < 48 ? 2 * words : 16);
 }
 
 uint32_t class_record(struct class *c)
@@ -117,7 +127,7 @@ uint32_t class_record(struct class *c)
 
 		refresh_line(c, line);
 		c->dirty[line] = false;
-		c->supers[line / per_super].pad = 1; /* its array must be stored anew */
+		c->supers[line / per_super].single = 1; /* mark: its array must be stored anew */
 	}
 	c->n_dirty = 0;
 	if (c->n_super == 1)
@@ -125,11 +135,11 @@ uint32_t class_record(struct class *c)
 	for (uint32_t s = 0; s < c->n_super; s++) {
 		uint32_t from = s * per_super, n = c->n_lines - from;
 
-		if (!c->supers[s].pad)
+		if (!c->supers[s].single)
 			continue;
 		if (n > per_super)
 			n = per_super;
-		c->supers[s].pad = 0;
+		c->supers[s].single = 0;
 		c->supers[s].lines = pool_add(c->pool, c->lines + from, n * sizeof(*c->lines), 8);
 	}
 	return pool_add(c->pool, c->supers, c->n_super * sizeof(*c->supers), 16);
