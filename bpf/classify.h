@@ -175,8 +175,22 @@ FW_INLINE int search_bit(struct search *s)
 	return 0;
 }
 
+/* What the first step left over: a line of 512 rules a step. Classes with words in their records have but one summary
+ * bit, which is done, so all of these have lines. */
+FW_INLINE const __u64 *record_line(const struct search *s, __u32 rec, __u32 line)
+{
+	__u32 lines = rec + sizeof(struct fw_super);
+
+	if (s->n_super > 1)
+		lines = t_u32(&s->t, rec + s->super * 16 + 8);
+	return (const __u64 *)(s->t.base + (t_u32(&s->t, lines + line * 4) & T_MASK(&s->t) & ~63u));
+}
+
 static long search_step(__u32 i, struct search *s)
 {
+	const __u64 *a, *b, *c, *d;
+	__u32 line;
+
 	if (!s->left) {
 		s->super++;
 		if (s->super >= s->n_super)
@@ -184,18 +198,33 @@ static long search_step(__u32 i, struct search *s)
 		s->left = search_summary(s);
 		return 0;
 	}
-	return search_bit(s);
+	line = (t_ctz(s->left) << s->shift) >> 3;
+	a = record_line(s, s->c.rec[0], line);
+	b = record_line(s, s->c.rec[1], line);
+	c = record_line(s, s->c.rec[2], line);
+	d = record_line(s, s->c.rec[3], line);
+#pragma clang loop unroll(full)
+	for (__u32 w = 0; w < 8; w++) {
+		__u64 v = a[w] & b[w] & c[w] & d[w];
+
+		if (v) {
+			s->found = ((s->super << 12) << s->shift) + line * 512 + w * 64 + t_ctz(v);
+			return 1;
+		}
+	}
+	/* the summary bits of the whole line are done: 8 >> shift of them */
+	s->left &= ~(((1ULL << (8 >> s->shift)) - 1) << (line << (3 - s->shift)));
+	return 0;
 }
 
 /* t_first(s): the first rule, in priority order, of all the classes in ${s->c}; FW_NO_RULE if there is none. The caller
- * sets t, c, n_super and shift. */
+ * sets t, c, n_super and shift. One step in place is enough for nearly every packet; the rest goes through bpf_loop,
+ * which is verified once and not once per step, but costs 10 ns and 10 more for each step. */
 FW_INLINE __u32 t_first(struct search *s)
 {
 	s->found = FW_NO_RULE;
 	s->super = 0;
 	s->left = search_summary(s);
-	/* Enough for nearly every packet; the rest goes through bpf_loop, which is verified once and not once per step,
-	 * but costs 10 ns and 10 more for each step. */
 	if (s->left && search_bit(s))
 		return s->found;
 	if (s->left || s->n_super > 1)
