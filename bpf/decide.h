@@ -274,14 +274,14 @@ static __always_inline enum answer act_allow(const struct setting *s, struct pac
 		.reason = FW_REASON_RULE,
 	};
 
-	count(r->id, COUNT_ALLOWED, p->length);
+	count(r->id, f->stale ? COUNT_FLOW : COUNT_ALLOWED, p->length);
 	if (ARENA(s)->flags & FW_ARENA_STATEFUL || r->flags & FW_RULE_LOG)
 		identify(s, p, h);
 	if (ARENA(s)->flags & FW_ARENA_STATEFUL)
 		j.flow_id = flow_create(p, f, r, ARENA(s)->generation, h->direction);
 	else
 		j.unlimited = (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
-	if (r->flags & FW_RULE_LOG)
+	if (r->flags & FW_RULE_LOG && !f->stale)
 		emit(ARENA(s), h, p, &j);
 	return PASS;
 }
@@ -305,6 +305,8 @@ static __always_inline enum answer act_rule(const struct setting *s, struct pack
 		return act_allow(s, p, h, r, f);
 	}
 	if (s->owner) {
+		if (f->stale)
+			flow_cut(f);
 		count(r->id, h->is_call ? COUNT_CALL : COUNT_DENIED, p->length);
 		report(s, p, h, r->flags, &j);
 	}
@@ -337,6 +339,8 @@ static __always_inline enum answer act_default(const struct setting *s, struct p
 	int allow = d->default_action == ACTION_ALLOW;
 	__u64 flow_id = 0;
 
+	if (f->stale && !allow)
+		flow_cut(f);
 	if (d->default_flows && s->owner && !h->is_call) {
 		identify(s, p, h);
 		flow_id = flow_create(p, f, &r, ARENA(s)->generation, h->direction);
@@ -365,8 +369,10 @@ static __always_inline enum answer decide(const struct setting *s, struct packet
 		if (h->is_call && p->known & FW_EV_SPORT && !(p->known & FW_EV_SADDR))
 			return PASS;
 		w = flow_find(ARENA(s), p, &f);
-		if (w)
+		if (w && !(f.stale && s->owner && !h->is_call))
 			return act_flow(s, p, h, w, &f);
+	} else {
+		f.stale = 0;
 	}
 	rule = classify(s, p, h);
 	if (rule == UNDECIDED)

@@ -28,6 +28,8 @@ struct flow_ref {
 	__u8 is4;
 	__u8 from_b; /* the packet's source is end b */
 	__u8 ends;   /* FLOW_* */
+	__u8 stale;  /* the opener's packet of a flow that an earlier generation allowed; it has: */
+	__u32 id;
 };
 #define FLOW_NONE 0    /* this packet can't belong to a flow */
 #define FLOW_ANY 1     /* either end may send it */
@@ -49,16 +51,18 @@ static __always_inline __u8 flow_ends(const struct packet *p)
 	return FLOW_NONE;
 }
 
-static __always_inline void flow_key(const struct packet *p, struct flow_ref *f)
+/* ${zero} hides from the verifier what it would otherwise walk everything after for (empty_packet()). */
+static __always_inline void flow_key(const struct packet *p, struct flow_ref *f, __u8 zero)
 {
 	int icmp = p->known & FW_EV_ICMP;
 	__u16 sport = icmp ? p->echo_id : p->sport, dport = icmp ? p->echo_id : p->dport;
 	__u64 s0 = p->src.d[0], s1 = p->src.d[1], d0 = p->dst.d[0], d1 = p->dst.d[1];
 
 	__builtin_memset(f, 0, sizeof(*f));
-	f->ends = flow_ends(p);
-	f->is4 = fw_addr_is4(&p->src) && fw_addr_is4(&p->dst);
-	f->from_b = s0 > d0 || (s0 == d0 && (s1 > d1 || (s1 == d1 && sport > dport)));
+	f->ends = flow_ends(p) + zero;
+	f->is4 = (fw_addr_is4(&p->src) && fw_addr_is4(&p->dst)) + zero;
+	f->stale = zero;
+	f->from_b = (s0 > d0 || (s0 == d0 && (s1 > d1 || (s1 == d1 && sport > dport)))) + zero;
 	if (f->is4) {
 		*(__u32 *)f->k4.a_addr = f->from_b ? p->dst.w[3] : p->src.w[3];
 		*(__u32 *)f->k4.b_addr = f->from_b ? p->src.w[3] : p->dst.w[3];
@@ -101,7 +105,7 @@ static __always_inline struct fw_flow *flow_find(const struct fw_arena *a, const
 	struct fw_flow *w;
 	__u64 now;
 
-	flow_key(p, f);
+	flow_key(p, f, a->zero);
 	if (f->ends == FLOW_NONE)
 		return 0;
 	w = f->is4 ? bpf_map_lookup_elem(&flows4, &f->k4) : bpf_map_lookup_elem(&flows6, &f->k6);
@@ -112,6 +116,13 @@ static __always_inline struct fw_flow *flow_find(const struct fw_arena *a, const
 		return 0;
 	if ((f->ends == FLOW_REQUEST && !flow_from_opener(f, w)) || (f->ends == FLOW_REPLY && flow_from_opener(f, w)))
 		return 0;
+	/* The opener's next packet shows whether the present policy allows the flow. Until then replies pass, but don't
+	 * keep it alive. */
+	if (w->generation != a->generation) {
+		f->stale = f->from_b ^ (w->flags & FW_FLOW_OPENER_B) ^ 1;
+		f->id = w->id;
+		return w;
+	}
 	/* a write per packet would bounce the line between CPUs */
 	if (now - w->seen > a->jiffies_per_s)
 		w->seen = now;
@@ -142,7 +153,7 @@ static __noinline __u64 flow_create(const struct packet *p, const struct flow_re
 		.uid = p->known & FW_EV_UID ? p->uid : ~0u,
 		.flags = (f->from_b ? FW_FLOW_OPENER_B : 0) | (r->action == ACTION_RATE_LIMIT ? FW_FLOW_LIMITED : 0),
 		.direction = direction,
-		.id = flow_hash(p, now),
+		.id = f->stale ? f->id : flow_hash(p, now),
 	};
 
 	if (f->ends == FLOW_NONE || f->ends == FLOW_REPLY)
@@ -151,6 +162,15 @@ static __noinline __u64 flow_create(const struct packet *p, const struct flow_re
 		   : bpf_map_update_elem(&flows6, &f->k6, &w, BPF_ANY))
 		return 0;
 	return w.id;
+}
+
+/* The flow of the packet that made ${f} is not allowed any more. */
+static __always_inline void flow_cut(const struct flow_ref *f)
+{
+	if (f->is4)
+		bpf_map_delete_elem(&flows4, &f->k4);
+	else
+		bpf_map_delete_elem(&flows6, &f->k6);
 }
 
 #endif

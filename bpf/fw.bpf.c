@@ -171,10 +171,14 @@ static __always_inline int tc(struct __sk_buff *ctx, const struct hook *hook, in
 	empty_packet(&s, &p);
 	set_iface(&s, &p, ctx->ifindex);
 	/* What a socket below the attached cgroup sends, the cgroup hook has judged and counted. */
-	if (hook->direction == FW_EGRESS && ARENA(&s)->flags & FW_ARENA_CGROUP && ctx->sk &&
-	    bpf_skb_ancestor_cgroup_id(ctx, ARENA(&s)->cgroup_level) == ARENA(&s)->cgroup) {
-		s.owner = 0;
-		s.judged = 1;
+	if (hook->direction == FW_EGRESS) {
+		__u8 judged = ARENA(&s)->zero;
+
+		if (ARENA(&s)->flags & FW_ARENA_CGROUP && ctx->sk &&
+		    bpf_skb_ancestor_cgroup_id(ctx, ARENA(&s)->cgroup_level) == ARENA(&s)->cgroup)
+			judged = ARENA(&s)->zero ^ 1;
+		s.judged = judged;
+		s.owner = judged ^ 1;
 	}
 	if (!has_link) {
 		if (!parse_fast(&s, data, end, &p, 0, ctx->protocol))
@@ -232,7 +236,8 @@ static __always_inline int cgroup_skb(struct __sk_buff *ctx, const struct hook *
 		__u32 v = iface_value(&s, ctx->ifindex);
 
 		s.iface_row = FW_IFACE_ROW(v);
-		s.owner = hook->direction == FW_EGRESS || !(v & FW_IFACE_INGRESS_OWNED);
+		if (hook->direction == FW_INGRESS)
+			s.owner = (v / FW_IFACE_INGRESS_OWNED & 1) ^ 1;
 	}
 	if (!parse_fast(&s, data, end, &p, 0, ctx->protocol))
 		parsed = fw_parse_network(ctx, &p);

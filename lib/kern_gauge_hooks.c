@@ -76,12 +76,18 @@ static int ask_link(const struct view *v, const char *pin, bool is_cgroup, struc
 static int ask_filter(const struct view *v, const struct fw_meta_link *l, struct attached *a)
 {
 	const struct target t = {.hook = (enum fw_hook)l->hook, .ifindex = l->ifindex};
+	char name[IF_NAMESIZE];
 
 	a->prog_id = filter_prog(v->instance, &t);
 	a->ifindex = l->ifindex;
-	if (!a->prog_id)
+	if (a->prog_id)
+		return 0;
+	if (if_indextoname(l->ifindex, name)) {
 		errno = ENOENT;
-	return a->prog_id ? 0 : -1;
+		return -1;
+	}
+	a->ifindex = 0; /* as a link says it whose interface is gone */
+	return 0;
 }
 
 /* A renamed interface is still protected; a new one that took the name is not. */
