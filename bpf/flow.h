@@ -124,7 +124,7 @@ static __always_inline struct fw_flow *flow_find(const struct fw_arena *a, const
 		return w;
 	}
 	/* a write per packet would bounce the line between CPUs */
-	if (now - w->seen > a->jiffies_per_s)
+	if (now - w->seen > a->jiffies_per_s >> 3)
 		w->seen = now;
 	if (!flow_from_opener(f, w) && !(w->flags & FW_FLOW_REPLIED))
 		w->flags |= FW_FLOW_REPLIED;

@@ -199,7 +199,7 @@ struct fw_flow_key6 {
 #define FW_FLOW_REPLIED 2
 #define FW_FLOW_LIMITED 4 /* made under a rate_limit rule */
 struct fw_flow {
-	__u64 seen;	   /* jiffies of a packet at most a second before the last */
+	__u64 seen;	   /* jiffies of a packet at most 1/8 s before the last */
 	__u64 cgroup_id;   /* of the opener's socket, 0: unknown */
 	__u32 rule;	   /* counter id of the rule that allowed it */
 	__u32 generation;
