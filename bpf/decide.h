@@ -32,6 +32,7 @@ struct setting {
 
 /* Rows and columns of the context table under "may match" and under "certainly matches". */
 struct query {
+	__u16 slot;
 	__u16 iface_may, iface_must, user_may, user_must, cgroup_may, cgroup_must;
 };
 
@@ -55,7 +56,7 @@ static __always_inline __u32 slot_active(void)
 /* ---- the service dimension ---- */
 
 static __always_inline void service_records(const struct tables *t, const struct fw_dir *d, const struct packet *p,
-					    const struct hook *h, struct classes *may, struct classes *must)
+					    int is_call, struct classes *may, struct classes *must)
 {
 	__u32 v6 = p->ip_version == 6 ? 256 : 0;
 	__u32 svc = t_u32(t, d->svc + (v6 + p->proto) * 4);
@@ -67,7 +68,7 @@ static __always_inline void service_records(const struct tables *t, const struct
 		__u64 key = icmp ? p->icmp_type + (p->favoured ? FW_ICMP_FAVOURED : 0) : p->sport;
 
 		row_may = row_must = FW_LEAF_VALUE(t_walk(t, s->a, key));
-	} else if (h->is_call) {
+	} else if (is_call) {
 		row_may = s->a_may; /* not chosen yet */
 	}
 	if (p->known & FW_EV_DPORT)
@@ -143,38 +144,66 @@ static __always_inline __u32 context_record(const struct tables *t, const struct
 
 #define UNDECIDED (FW_NO_RULE - 1)
 
-/* The first rule that may match if it certainly matches, FW_NO_RULE, or UNDECIDED. */
-static __always_inline __u32 classify(const struct setting *s, const struct packet *p, const struct hook *h)
+/* The first rule that may match if it certainly matches, FW_NO_RULE, or UNDECIDED. ${q} is needed only where the
+ * policy asks for the context. */
+static __always_inline __u32 first_rule(const struct tables *t, const struct fw_dir *d, const struct packet *p,
+					const struct query *q, int is_call, int partial)
 {
-	const struct fw_dir *d = &ARENA(s)->dir[h->direction];
-	struct query q;
+	struct search f = { .t = *t, .n_super = d->n_super, .shift = d->shift };
 	struct classes must;
-	struct search f = { .t = s->t, .n_super = d->n_super, .shift = d->shift };
-	int partial = h->is_call || (h->id == FW_HOOK_TC_EGRESS && s->judged);
 	__u32 first;
 
-	f.c.rec[1] = must.rec[1] = t_address(&s->t, d->dst4, d->dst6, &p->dst);
-	if (h->is_call && !(p->known & FW_EV_SADDR)) {
+	f.c.rec[1] = must.rec[1] = t_address(t, d->dst4, d->dst6, &p->dst);
+	if (is_call && !(p->known & FW_EV_SADDR)) {
 		int v6 = !fw_addr_is4(&p->dst);
 
 		f.c.rec[0] = d->src_may[v6 & 1];
 		must.rec[0] = d->src_must[v6 & 1];
 	} else {
-		f.c.rec[0] = must.rec[0] = t_address(&s->t, d->src4, d->src6, &p->src);
+		f.c.rec[0] = must.rec[0] = t_address(t, d->src4, d->src6, &p->src);
 	}
-	service_records(&s->t, d, p, h, &f.c, &must);
+	service_records(t, d, p, is_call, &f.c, &must);
 	f.c.rec[3] = f.c.rec[2];
 	must.rec[3] = must.rec[2];
 	if (d->ctx) {
-		query_context(s, d, h, &q);
-		f.c.rec[3] = context_record(&s->t, d, q.iface_may, q.user_may, q.cgroup_may);
-		must.rec[3] = context_record(&s->t, d, q.iface_must, q.user_must, q.cgroup_must);
+		f.c.rec[3] = context_record(t, d, q->iface_may, q->user_may, q->cgroup_may);
+		must.rec[3] = context_record(t, d, q->iface_must, q->user_must, q->cgroup_must);
 	}
 	first = t_first(&f);
 	if (!partial)
 		return first;
 	f.c = must;
 	return first == t_first(&f) ? first : UNDECIDED;
+}
+
+/* The same for connect() and sendmsg(), as a global function: checked once by itself, it spares the verifier (and so
+ * the first load) half of the work on these hooks, and they can afford a call. It looks the arena up again because
+ * global functions can't be given a pointer into a map. */
+__noinline __u32 fw_classify_call(const struct packet *p, const struct query *q)
+{
+	const struct fw_arena *a;
+	struct tables t;
+
+	if (!p || !q)
+		return FW_NO_RULE;
+	a = arena_in(q->slot);
+	if (!a)
+		return FW_NO_RULE;
+	t.base = (const __u8 *)a;
+	return first_rule(&t, &a->dir[FW_EGRESS], p, q, 1, 1);
+}
+
+static __always_inline __u32 classify(const struct setting *s, const struct packet *p, const struct hook *h)
+{
+	const struct fw_dir *d = &ARENA(s)->dir[h->direction];
+	struct query q;
+
+	if (h->is_call || d->ctx)
+		query_context(s, d, h, &q);
+	if (!h->is_call)
+		return first_rule(&s->t, d, p, &q, 0, h->id == FW_HOOK_TC_EGRESS && s->judged);
+	q.slot = s->slot;
+	return fw_classify_call(p, &q);
 }
 
 /* ---- act ---- */
