@@ -30,7 +30,7 @@ struct kern {
 	struct inst *in;
 	struct fw *skel;	/* when programs were loaded by this process */
 	int progs[KP_COUNT];	/* fds, -1: not there */
-	int old_progs[KP_COUNT]; /* those that were pinned before, when others take their place */
+	int old_progs[KP_COUNT]; /* those in whose place these are: kept until the end, so that links_undo can go back */
 	int maps[KM_COUNT];	/* fds */
 	bool fresh_maps[KM_COUNT]; /* made by this process: to be pinned */
 	int rings[FW_RINGS];	/* made by this process, or -1 */

@@ -86,8 +86,6 @@ struct lower {
 	uint32_t *index;	   /* their index in the policy */
 	uint32_t n_rules;
 	struct fw_dir *dir;
-	/* context rows, the same for both directions */
-	uint32_t *iface_rule_row;
 };
 void lower_addresses(struct lower *l);
 void lower_services(struct lower *l);

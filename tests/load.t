@@ -165,6 +165,14 @@ said 0 "" "generic XDP when asked for" load -i eth0 --xdp generic "$tmp/closed.j
 load --status | grep -q 'xdp eth0 generic'
 result $? "and is said so"
 load --unload
+if ip -n "$host" link add ifb7 type ifb 2>/dev/null; then
+	ip -n "$host" link set ifb7 up
+	said 0 "no native XDP; using generic XDP" "a driver without XDP falls back, and that is said" load -i ifb7 "$tmp/closed.json"
+	load --unload
+	said 3 "cannot attach XDP to ifb7" "but not when native was asked for" load -i ifb7 --xdp native "$tmp/closed.json"
+else
+	skip "no device without native XDP"
+fi
 if ip -n "$host" tuntap add dev tun7 mode tun 2>/dev/null; then
 	ip -n "$host" link set tun7 up
 	said 0 "" "a tunnel without link header" load -i tun7 "$tmp/closed.json"
