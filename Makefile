@@ -76,8 +76,8 @@ $(B)/lib/libfw.a: $(LIB_OBJ)
 	$(AR) rcs $@ $^
 
 # fwc needs neither privilege nor kernel, and so no libbpf
-$(B)/bin/fwc: LIBS := -lyaml -ljansson
-$(B)/bin/%: LIBS := -lbpf -ljansson -lelf -lz
+$(B)/bin/fwc: LIBS := -lyaml
+$(B)/bin/%: LIBS := -lbpf -lelf -lz
 
 $(B)/bin/%: $(B)/cmd/%.o $(B)/lib/libfw.a
 	mkdir -p $(@D)
