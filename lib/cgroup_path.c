@@ -44,6 +44,11 @@ static int find_mount(void)
 	return mount.state;
 }
 
+int cgroup_root(void)
+{
+	return find_mount() < 0 ? -1 : mount.fd;
+}
+
 const char *cgroup_below_mount(const char *path)
 {
 	size_t len;

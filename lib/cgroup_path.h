@@ -15,4 +15,8 @@ int cgroup_path(uint64_t id, char *buf, size_t size);
 /* cgroup_below_mount(path): ${path} without the mount point of cgroup v2, if it starts with that. */
 const char *cgroup_below_mount(const char *path);
 
+/* cgroup_root(): the mount point as a directory fd that stays open and is not the caller's; -1 when cgroup v2 is not
+ * mounted. */
+int cgroup_root(void);
+
 #endif

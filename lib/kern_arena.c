@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "kern_gauge.h"
 #include "kern_load.h"
 #include "tables_build.h"
 
@@ -270,28 +271,12 @@ void kern_close(struct kern *k)
 	kern_init(k, k->in);
 }
 
-size_t kern_memory(int fd)
-{
-	char path[64], line[128];
-	size_t bytes = 0;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
-	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "memlock: %zu", &bytes) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return bytes;
-}
-
 size_t kern_state_memory(const struct kern *k)
 {
 	size_t bytes = 0;
 
 	for (int i = 0; i < KM_COUNT; i++)
 		if (k->maps[i] >= 0)
-			bytes += kern_memory(k->maps[i]);
+			bytes += map_memory(k->maps[i]);
 	return bytes;
 }

@@ -18,13 +18,6 @@
 #include "diag.h"
 #include "kern_view.h"
 
-static const char *root_path(void)
-{
-	const char *env = getenv("FW_BPFFS");
-
-	return env && *env ? env : "/sys/fs/bpf";
-}
-
 static int check_bpffs(const char *root)
 {
 	struct statfs fs;
@@ -85,7 +78,7 @@ const char *inst_pin(const struct inst *in, char buf[INST_PATH_MAX], const char 
 int inst_open(struct inst *in, const char *name, bool create)
 {
 	static const char *const subs[] = { "maps", "progs", "links" };
-	const char *root = root_path();
+	const char *root = bpffs_root();
 	char path[INST_PATH_MAX];
 	int err, fd = -1;
 

@@ -106,9 +106,6 @@ void kern_listen(void); /* keep libbpf's messages off stderr, its last complaint
 __u32 kern_map_id(int fd);
 void kern_skeleton_free(struct kern *k);
 
-/* kern_memory(fd): bytes the kernel charges for a map. */
-size_t kern_memory(int fd);
-
 /* kern_program_name(p): its pin below progs/. */
 const char *kern_program_name(enum kern_prog p);
 

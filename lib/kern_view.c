@@ -18,7 +18,7 @@
 #define BPFFS_MAGIC 0xcafe4a11
 #define META_MAX (1u << 30)
 
-static const char *root_path(void)
+const char *bpffs_root(void)
 {
 	const char *env = getenv("FW_BPFFS");
 
@@ -80,7 +80,7 @@ static int open_root(const char *path)
 
 static int open_dirs(struct view *v)
 {
-	const char *root = root_path();
+	const char *root = bpffs_root();
 	int top = open_root(root), fw = -1;
 	char path[512];
 

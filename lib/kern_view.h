@@ -13,6 +13,9 @@
 #define INSTANCE_DEFAULT "default"
 #define INSTANCE_NAME_MAX 63
 
+/* bpffs_root(): where the bpf file system is looked for: $FW_BPFFS, or /sys/fs/bpf. */
+const char *bpffs_root(void);
+
 /* instance_name_ok(s): letters, digits, '_' and '-' (bpffs allows no dots), at most INSTANCE_NAME_MAX. */
 bool instance_name_ok(const char *s);
 

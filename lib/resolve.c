@@ -3,9 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <mntent.h>
 #include <pwd.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,37 +15,17 @@
 #include "iface_list.h"
 #include "tables_build.h"
 
-/* Mount point of cgroup v2: /sys/fs/cgroup, /sys/fs/cgroup/unified, or wherever. */
-static const char *cgroup_mount(void)
-{
-	static char path[4096];
-	struct mntent *m;
-	FILE *f;
-
-	if (*path)
-		return path;
-	f = setmntent("/proc/self/mounts", "re");
-	while (f && (m = getmntent(f)))
-		if (!strcmp(m->mnt_type, "cgroup2")) {
-			snprintf(path, sizeof(path), "%s", m->mnt_dir);
-			break;
-		}
-	if (f)
-		endmntent(f);
-	return *path ? path : NULL;
-}
-
 int cgroup_open(const char *path)
 {
-	const char *mount = cgroup_mount();
-	char full[8192];
+	const char *below = cgroup_below_mount(path);
+	int root = cgroup_root();
 
-	if (!mount) {
+	if (root < 0) {
 		errno = ENODEV;
 		return -1;
 	}
-	snprintf(full, sizeof(full), "%s/%s", mount, cgroup_below_mount(path));
-	return open(full, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	below += strspn(below, "/");
+	return openat(root, *below ? below : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
 int cgroup_lookup(const char *path, uint64_t *id, uint32_t *level)

@@ -81,7 +81,6 @@ struct lower {
 	struct pool pool;
 	const char *error; /* the first limit exceeded */
 	/* the direction being lowered */
-	int direction;
 	const struct rule **rules; /* those that hold in it */
 	uint32_t *index;	   /* their index in the policy */
 	uint32_t n_rules;

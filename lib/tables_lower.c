@@ -63,7 +63,6 @@ static void lower_direction(struct lower *l, const struct context *c, struct fw_
 	const struct policy *p = l->p;
 	struct class shape;
 
-	l->direction = direction;
 	l->dir = &head->dir[direction];
 	l->n_rules = 0;
 	for (size_t i = 0; i < p->n_rules; i++) {
