@@ -9,12 +9,12 @@
 #include "count.h"
 #include "emit.h"
 #include "flow.h"
+#include "fragment.h"
+#include "judge.h"
 #include "kernel.h"
 #include "limit.h"
 #include "maps.h"
-
-#define TCP_SYN 0x02
-#define TCP_ACK 0x10
+#include "related.h"
 
 enum answer { PASS, DROP, REJECT };
 
@@ -29,53 +29,6 @@ struct setting {
 };
 
 #define ARENA(s) ((const struct fw_arena *)(s)->t.base)
-
-/* Rows and columns of the context table under "may match" and under "certainly matches". */
-struct query {
-	__u16 slot;
-	__u16 iface_may, iface_must, user_may, user_must, cgroup_may, cgroup_must;
-};
-
-static __always_inline const struct fw_arena *arena_in(__u32 slot)
-{
-	__u32 zero = 0;
-	void *inner = bpf_map_lookup_elem(&arenas, &slot);
-
-	return inner ? bpf_map_lookup_elem(inner, &zero) : 0;
-}
-
-/* The slot that decides; 0: none. Read once per packet. */
-static __always_inline __u32 slot_active(void)
-{
-	__u32 zero = 0;
-	struct fw_control *c = bpf_map_lookup_elem(&control, &zero);
-
-	return c ? FW_WORD_ACTIVE(*(volatile __u64 *)&c->word) : 0;
-}
-
-/* ---- the service dimension ---- */
-
-static __always_inline void service_records(const struct tables *t, const struct fw_dir *d, const struct packet *p,
-					    int is_call, struct classes *may, struct classes *must)
-{
-	__u32 v6 = p->ip_version == 6 ? 256 : 0;
-	__u32 svc = t_u32(t, d->svc + (v6 + p->proto) * 4);
-	const struct fw_svc *s = (const struct fw_svc *)(t->base + (svc & (T_MASK(t) & ~63u)));
-	__u32 row_may = s->a_must, row_must = s->a_must, column = s->b_none;
-	int icmp = (!v6 && p->proto == 1) || (v6 && p->proto == 58);
-
-	if (p->known & (FW_EV_SPORT | FW_EV_ICMP)) {
-		__u64 key = icmp ? p->icmp_type + (p->favoured ? FW_ICMP_FAVOURED : 0) : p->sport;
-
-		row_may = row_must = FW_LEAF_VALUE(t_walk(t, s->a, key));
-	} else if (is_call) {
-		row_may = s->a_may; /* not chosen yet */
-	}
-	if (p->known & FW_EV_DPORT)
-		column = FW_LEAF_VALUE(t_walk(t, s->b, p->dport));
-	may->rec[2] = t_u32(t, s->table + (row_may * s->n_b + column) * 4);
-	must->rec[2] = t_u32(t, s->table + (row_must * s->n_b + column) * 4);
-}
 
 /* ---- the context dimension ---- */
 
@@ -134,47 +87,7 @@ static __always_inline void query_context(const struct setting *s, const struct 
 	}
 }
 
-static __always_inline __u32 context_record(const struct tables *t, const struct fw_dir *d, __u32 iface, __u32 user,
-					    __u32 cgroup)
-{
-	return t_u32(t, d->ctx + ((iface * d->n_user + user) * d->n_cgroup + cgroup) * 4);
-}
-
 /* ---- classify ---- */
-
-#define UNDECIDED (FW_NO_RULE - 1)
-
-/* The first rule that may match if it certainly matches, FW_NO_RULE, or UNDECIDED. ${q} is needed only where the
- * policy asks for the context. */
-static __always_inline __u32 first_rule(const struct tables *t, const struct fw_dir *d, const struct packet *p,
-					const struct query *q, int is_call, int partial)
-{
-	struct search f = { .t = *t, .n_super = d->n_super, .shift = d->shift };
-	struct classes must;
-	__u32 first;
-
-	f.c.rec[1] = must.rec[1] = t_address(t, d->dst4, d->dst6, &p->dst);
-	if (is_call && !(p->known & FW_EV_SADDR)) {
-		int v6 = !fw_addr_is4(&p->dst);
-
-		f.c.rec[0] = d->src_may[v6 & 1];
-		must.rec[0] = d->src_must[v6 & 1];
-	} else {
-		f.c.rec[0] = must.rec[0] = t_address(t, d->src4, d->src6, &p->src);
-	}
-	service_records(t, d, p, is_call, &f.c, &must);
-	f.c.rec[3] = f.c.rec[2];
-	must.rec[3] = must.rec[2];
-	if (d->ctx) {
-		f.c.rec[3] = context_record(t, d, q->iface_may, q->user_may, q->cgroup_may);
-		must.rec[3] = context_record(t, d, q->iface_must, q->user_must, q->cgroup_must);
-	}
-	first = t_first(&f);
-	if (!partial)
-		return first;
-	f.c = must;
-	return first == t_first(&f) ? first : UNDECIDED;
-}
 
 /* The same for connect() and sendmsg(), as a global function: checked once by itself, it spares the verifier (and so
  * the first load) half of the work on these hooks, and they can afford a call. It looks the arena up again because
@@ -196,7 +109,7 @@ __noinline __u32 fw_classify_call(const struct packet *p, const struct query *q)
 static __always_inline __u32 classify(const struct setting *s, const struct packet *p, const struct hook *h)
 {
 	const struct fw_dir *d = &ARENA(s)->dir[h->direction];
-	struct query q;
+	struct query q = {};
 
 	if (h->is_call || d->ctx)
 		query_context(s, d, h, &q);
@@ -247,6 +160,7 @@ static __always_inline enum answer act_without_rule(const struct setting *s, str
 		.flow_id = flow_id,
 	};
 
+	p->by = j.id;
 	if (!s->owner || (h->is_call && allow))
 		return allow ? PASS : DROP;
 	count(j.id, h->is_call ? COUNT_CALL : allow ? COUNT_ALLOWED : COUNT_DENIED, p->length);
@@ -292,9 +206,34 @@ static __always_inline int charge(const struct setting *s, struct packet *p, con
 	return 0;
 }
 
+/* A flow for what has been allowed. 0: there is no room for it, and the packet has been denied. */
+static __always_inline int open_flow(const struct setting *s, struct packet *p, const struct hook *h, __u8 log,
+				     __u32 flags, struct judged *j, __u64 same)
+{
+	__u64 ref;
+
+	p->by = j->id;
+	if (flow_ends(p) == FLOW_NONE || flow_ends(p) == FLOW_REPLY || flow_first_state(p) == FW_FLOW_FREE)
+		return 1;
+	ref = fw_flow_create(p, flags | (h->direction == FW_EGRESS ? FW_FLOW_EGRESS : 0) |
+			     (p->ip_version == 6 ? FW_FLOW_V6 : 0), s->slot, same);
+	if (ref != FLOW_NOWHERE) {
+		ref = fw_flow_settle(p, ref);
+		j->flow_id = FLOW_REF_ID(ref);
+		return 1;
+	}
+	j->reason = FW_REASON_FLOWS_FULL;
+	if (ARENA(s)->flags & FW_ARENA_FULL_ALLOW)
+		return 1;
+	j->verdict = FW_VERDICT_DENY;
+	count(FW_REASON_ID(FW_REASON_FLOWS_FULL, h->direction), COUNT_DENIED, p->length);
+	report(s, p, h, log, j);
+	return 0;
+}
+
 /* Allowed by a rule: a new flow where the policy has state. */
 static __always_inline enum answer act_allow(const struct setting *s, struct packet *p, const struct hook *h,
-					     const struct fw_rule_rec *r, const struct flow_ref *f)
+					     const struct fw_rule_rec *r, __u64 same)
 {
 	struct judged j = {
 		.id = r->id,
@@ -303,20 +242,21 @@ static __always_inline enum answer act_allow(const struct setting *s, struct pac
 		.reason = FW_REASON_RULE,
 	};
 
-	count(r->id, f->stale ? COUNT_FLOW : COUNT_ALLOWED, p->length);
 	if (ARENA(s)->flags & FW_ARENA_STATEFUL || r->flags & FW_RULE_LOG)
 		identify(s, p, h);
-	if (ARENA(s)->flags & FW_ARENA_STATEFUL)
-		j.flow_id = flow_create(p, f, r, ARENA(s)->generation, h->direction);
-	else
-		j.unlimited = (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
-	if (r->flags & FW_RULE_LOG && !f->stale)
+	if (!(ARENA(s)->flags & FW_ARENA_STATEFUL))
+		j.unlimited = flow_event(p->tcp_flags) == FLOW_SYN;
+	else if (!open_flow(s, p, h, r->flags, r->action == ACTION_RATE_LIMIT ? FW_FLOW_LIMITED : 0, &j,
+			    same))
+		return DROP;
+	count(r->id, COUNT_ALLOWED, p->length);
+	if (r->flags & FW_RULE_LOG)
 		emit(ARENA(s), h, p, &j);
 	return PASS;
 }
 
 static __always_inline enum answer act_rule(const struct setting *s, struct packet *p, const struct hook *h,
-					    const struct fw_rule_rec *r, const struct flow_ref *f)
+					    const struct fw_rule_rec *r, __u64 same)
 {
 	struct judged j = {
 		.id = r->id,
@@ -331,11 +271,9 @@ static __always_inline enum answer act_rule(const struct setting *s, struct pack
 			return PASS;
 		if (r->action == ACTION_RATE_LIMIT && !charge(s, p, h, r->id))
 			return DROP;
-		return act_allow(s, p, h, r, f);
+		return act_allow(s, p, h, r, same);
 	}
 	if (s->owner) {
-		if (f->stale)
-			flow_cut(f);
 		count(r->id, h->is_call ? COUNT_CALL : COUNT_DENIED, p->length);
 		report(s, p, h, r->flags, &j);
 	}
@@ -347,70 +285,230 @@ static __always_inline const struct fw_rule_rec *rule_at(const struct setting *s
 	return (const void *)(s->t.base + (off & T_MASK(&s->t)));
 }
 
+static __always_inline enum answer act_default(const struct setting *s, struct packet *p, const struct hook *h,
+					       const struct fw_dir *d, __u64 same)
+{
+	struct judged j = { .id = FW_REASON_ID(FW_REASON_DEFAULT, h->direction), .generation = ARENA(s)->generation };
+	int allow = d->default_action == ACTION_ALLOW;
+
+	if (d->default_flows && s->owner && !h->is_call) {
+		identify(s, p, h);
+		if (!open_flow(s, p, h, ARENA(s)->flags & FW_ARENA_LOG_DENY ? FW_RULE_LOG : 0, 0, &j, same))
+			return DROP;
+	}
+	return act_without_rule(s, p, h, FW_REASON_DEFAULT, allow, j.flow_id);
+}
+
+/* ---- flows ---- */
+
+/* What is known of the opener of flow ${f}, as rows and columns of the present policy. */
+__noinline int fw_flow_query(struct query *q, __u64 ref, __u32 slot)
+{
+	const struct fw_arena *a = arena_in(slot);
+	const struct fw_flow *f;
+	struct fw_flow_bucket *b;
+	const struct fw_dir *d;
+	struct tables t;
+	__u32 way, column;
+
+	b = flow_at(ref, &way);
+	if (!q || !a || !b)
+		return 0;
+	f = &b->flow[way];
+	t.base = (const __u8 *)a;
+	d = &a->dir[flow_word(b, way) & FW_FLOW_EGRESS ? FW_EGRESS : FW_INGRESS];
+	q->user_may = q->user_must = d->user_must;
+	q->cgroup_may = q->cgroup_must = d->cgroup_must;
+	if (f->ifindex && a->flags & FW_ARENA_IFACES)
+		q->iface_may = q->iface_must = FW_IFACE_ROW(FW_LEAF_VALUE(t_walk(&t, a->iface, f->ifindex)));
+	if (f->uid != ~0u && d->n_user > 1)
+		q->user_may = q->user_must = FW_LEAF_VALUE(t_walk(&t, d->user, f->uid));
+	if (!f->cgroup_id || d->n_cgroup <= 1)
+		return 0;
+	/* fwload has put every cgroup that was there into the trie: an id alone can't be followed up the tree */
+	column = FW_LEAF_VALUE(t_walk(&t, d->cgroup, T_KEY(f->cgroup_id)));
+	if (column)
+		q->cgroup_may = q->cgroup_must = column - 1;
+	return 0;
+}
+
+/* The rule that the present policy has for the opener's packet of flow ${ref}, with all that was known of it when it
+ * was judged first. */
+__noinline __u32 fw_judge_flow(__u64 ref, __u32 slot, const struct query *q)
+{
+	const struct fw_arena *a = arena_in(slot);
+	struct fw_flow_bucket *b;
+	const struct fw_dir *d;
+	struct packet p;
+	struct tables t;
+	__u32 way, zero;
+	__u64 word;
+
+	b = flow_at(ref, &way);
+	if (!a || !b || !q)
+		return FW_NO_RULE;
+	word = flow_word(b, way);
+	zero = a->zero;
+	d = &a->dir[word & FW_FLOW_EGRESS ? FW_EGRESS : FW_INGRESS];
+	__builtin_memcpy(&p, &b->flow[way].key, sizeof(b->flow[way].key));
+	p.ip_version = (word & FW_FLOW_V6 ? 6 : 4) + zero;
+	p.icmp_type = (p.proto == 1 ? ICMP_ECHO : ICMP6_ECHO) + zero;
+	p.favoured = zero;
+	p.known = (FW_EV_ADDRS | FW_EV_SADDR) + zero;
+	if (fw_has_ports(p.proto))
+		p.known |= FW_EV_SPORT | FW_EV_DPORT;
+	else if (p.proto == (p.ip_version == 4 ? 1 : 58))
+		p.known |= FW_EV_ICMP;
+	t.base = (const __u8 *)a;
+	return first_rule(&t, d, &p, q, 0, 0);
+}
+
+/* The flow ${f} was allowed by an earlier generation. 1: by this one, too. 0: not any more; it is gone and its packet
+ * ${p} has been denied. */
+static __always_inline int renew_flow(const struct setting *s, struct packet *p, const struct hook *h,
+				      struct flow_found *f)
+{
+	const struct fw_dir *d = &ARENA(s)->dir[f->word & FW_FLOW_EGRESS ? FW_EGRESS : FW_INGRESS];
+	struct fw_rule_rec r = { .id = FW_REASON_ID(FW_REASON_DEFAULT, f->word & FW_FLOW_EGRESS ? FW_EGRESS : FW_INGRESS) };
+	struct judged j = { .generation = ARENA(s)->generation, .flow_id = FLOW_REF_ID(f->ref) };
+	struct fw_flow_bucket *b;
+	struct query q;
+	__u32 rule, way;
+
+	__builtin_memset(&q, 0, sizeof(q));
+	if (d->ctx)
+		fw_flow_query(&q, f->ref, s->slot);
+	rule = fw_judge_flow(f->ref, s->slot, &q);
+	if (rule != FW_NO_RULE) {
+		r = *rule_at(s, d->rules + rule * sizeof(r));
+	} else {
+		r.action = d->default_action;
+		r.flags = ARENA(s)->flags & FW_ARENA_LOG_DENY ? FW_RULE_LOG : 0;
+	}
+	if (r.action == ACTION_ALLOW || r.action == ACTION_RATE_LIMIT) {
+		flow_stamp(ARENA(s), f, r.id, r.action == ACTION_RATE_LIMIT);
+		return 1;
+	}
+	b = flow_at(f->ref, &way);
+	if (b)
+		flow_release(b, way, flow_word(b, way));
+	state_stat(STAT(flows_cut));
+	j.verdict = FW_VERDICT_DENY;
+	j.reason = FW_REASON_FLOW_CUT;
+	j.id = rule == FW_NO_RULE ? FW_REASON_ID(FW_REASON_FLOW_CUT, h->direction) : r.id;
+	count(j.id, COUNT_DENIED, p->length);
+	report(s, p, h, r.flags, &j);
+	return 0;
+}
+
 /* A packet of a flow. Replies are free; the opener of a flow under a rate_limit rule pays for each packet. */
 static __always_inline enum answer act_flow(const struct setting *s, struct packet *p, const struct hook *h,
-					    const struct fw_flow *w, const struct flow_ref *f)
+					    struct flow_found *f)
 {
-	__u32 id = w->rule;
-
-	if (!s->owner || h->is_call)
+	if (h->is_call)
 		return PASS;
-	if (w->flags & FW_FLOW_LIMITED && flow_from_opener(f, w) && !charge(s, p, h, id))
+	if (f->stale && (!s->owner || !renew_flow(s, p, h, f)))
+		return s->owner ? DROP : PASS;
+	p->by = FW_FLOW_RULE(f->stamp);
+	if (s->owner && !p->icmp_error && f->word & FW_FLOW_LIMITED && !FLOW_REF_REPLY(f->ref) && !charge(s, p, h, p->by))
 		return DROP;
-	count(id, COUNT_FLOW, p->length);
+	if (!p->icmp_error)
+		flow_touch(ARENA(s), p, f);
+	if (s->owner)
+		count(p->by, COUNT_FLOW, p->length);
 	return PASS;
 }
 
-static __always_inline enum answer act_default(const struct setting *s, struct packet *p, const struct hook *h,
-					       const struct fw_dir *d, const struct flow_ref *f)
+/* The flow that an ICMP error is about. */
+static __always_inline void find_related(void *ctx, const struct setting *s, const struct packet *p,
+					 const struct hook *h, struct flow_found *f)
 {
-	struct fw_rule_rec r = { .id = FW_REASON_ID(FW_REASON_DEFAULT, h->direction), .action = ACTION_ALLOW };
-	int allow = d->default_action == ACTION_ALLOW;
-	__u64 flow_id = 0;
+	struct fw_flow_bucket *b;
+	__u32 way;
 
-	if (f->stale && !allow)
-		flow_cut(f);
-	if (d->default_flows && s->owner && !h->is_call) {
-		identify(s, p, h);
-		flow_id = flow_create(p, f, &r, ARENA(s)->generation, h->direction);
-	}
-	return act_without_rule(s, p, h, FW_REASON_DEFAULT, allow, flow_id);
+	f->ref = h->id == FW_HOOK_XDP ? fw_related_xdp(ctx, p, s->slot) : fw_related_skb(ctx, p, s->slot);
+	if (f->ref == FLOW_NOWHERE) /* and an error makes no flow */
+		return;
+	b = flow_at(f->ref, &way);
+	if (!b)
+		return;
+	f->word = flow_word(b, way);
+	f->stamp = *(volatile __u64 *)&b->flow[way].stamp;
+	f->stale = (FW_FLOW_GENERATION(f->stamp) != ARENA(s)->generation) + ARENA(s)->zero;
+	f->live = ARENA(s)->zero ^ 1;
+	state_stat(STAT(related));
 }
 
-static __always_inline enum answer decide(const struct setting *s, struct packet *p, const struct hook *h,
-					  enum parsed parsed)
+/* A later fragment goes the way of its datagram's first one. */
+static __always_inline enum answer act_later(const struct setting *s, struct packet *p, const struct hook *h)
+{
+	__u8 proto = p->proto;
+	__u64 first;
+
+	if (!s->owner)
+		return PASS; /* the datagram was judged when it was whole, or its pieces were */
+	frag_key(p, h->id);
+	first = fw_frag_later(p, fw_frag_find(p), s->slot);
+	p->proto = proto;
+	if (!first)
+		return act_without_rule(s, p, h, FW_REASON_FRAGMENT, 0, 0);
+	count((__u32)first, COUNT_FLOW, p->length);
+	return PASS;
+}
+
+/* ---- the decision ---- */
+
+static __always_inline enum answer judge(void *ctx, const struct setting *s, struct packet *p, const struct hook *h)
 {
 	const struct fw_dir *d = &ARENA(s)->dir[h->direction];
-	struct flow_ref f;
+	struct flow_found f;
+	__u64 same = FLOW_NOWHERE - ARENA(s)->zero;
 	__u32 rule;
+
+	/* Before it has both ends a call can't be of a flow; if it might be a reply to one, its packet is judged. */
+	if (ARENA(s)->flags & FW_ARENA_STATEFUL && h->is_call && p->known & FW_EV_SPORT && !(p->known & FW_EV_SADDR))
+		return PASS;
+	if (ARENA(s)->flags & FW_ARENA_STATEFUL && (!h->is_call || p->known & FW_EV_SADDR)) {
+		if (p->frag == FW_FRAG_LATER)
+			return act_later(s, p, h);
+		flow_find(ARENA(s), p, &f);
+		if (!h->is_call && p->icmp_error)
+			find_related(ctx, s, p, h, &f);
+		if (f.live)
+			return act_flow(s, p, h, &f);
+		same = f.ref;
+		if (ARENA(s)->flags & FW_ARENA_TCP_STRICT && p->known & FW_EV_TCP &&
+		    flow_event(p->tcp_flags) != FLOW_SYN)
+			return act_without_rule(s, p, h, FW_REASON_INVALID, 0, 0);
+	}
+	rule = classify(s, p, h);
+	if (rule == UNDECIDED)
+		return PASS;
+	if (rule != FW_NO_RULE)
+		return act_rule(s, p, h, rule_at(s, d->rules + rule * sizeof(struct fw_rule_rec)), same);
+	if (p->favoured)
+		return act_without_rule(s, p, h, FW_REASON_NEIGHBOUR, 1, 0);
+	return act_default(s, p, h, d, same);
+}
+
+static __always_inline enum answer decide(void *ctx, const struct setting *s, struct packet *p, const struct hook *h,
+					  enum parsed parsed)
+{
+	enum answer answer;
 
 	if (parsed == PARSED_NOT_IP)
 		return PASS;
 	if (parsed == PARSED_MALFORMED)
 		return act_without_rule(s, p, h, FW_REASON_MALFORMED,
 					ARENA(s)->flags & FW_ARENA_MALFORMED_DEFAULT &&
-						d->default_action == ACTION_ALLOW,
+						ARENA(s)->dir[h->direction].default_action == ACTION_ALLOW,
 					0);
-	if (ARENA(s)->flags & FW_ARENA_STATEFUL) {
-		struct fw_flow *w;
-
-		/* It may be a reply to a flow, and that can't be told yet: the packet will be judged. */
-		if (h->is_call && p->known & FW_EV_SPORT && !(p->known & FW_EV_SADDR))
-			return PASS;
-		w = flow_find(ARENA(s), p, &f);
-		if (w && !(f.stale && s->owner && !h->is_call))
-			return act_flow(s, p, h, w, &f);
-	} else {
-		f.stale = 0;
+	answer = judge(ctx, s, p, h);
+	if (!h->is_call && p->frag == FW_FRAG_FIRST && answer == PASS && s->owner && ARENA(s)->flags & FW_ARENA_STATEFUL) {
+		frag_key(p, h->id);
+		fw_flow_create(p, FLOW_FRAGMENT, s->slot, fw_frag_find(p));
 	}
-	rule = classify(s, p, h);
-	if (rule == UNDECIDED)
-		return PASS;
-	if (rule != FW_NO_RULE)
-		return act_rule(s, p, h, rule_at(s, d->rules + rule * sizeof(struct fw_rule_rec)), &f);
-	if (p->favoured)
-		return act_without_rule(s, p, h, FW_REASON_NEIGHBOUR, 1, 0);
-	return act_default(s, p, h, d, &f);
+	return answer;
 }
 
 #endif

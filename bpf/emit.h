@@ -40,8 +40,8 @@ static __always_inline void fill_event(struct fw_event *e, const struct packet *
 	e->length = p->length;
 	e->uid = p->uid;
 	e->known = p->known;
-	e->sport = p->sport;
-	e->dport = p->dport;
+	e->sport = p->known & FW_EV_SPORT ? p->sport : 0;
+	e->dport = p->known & FW_EV_DPORT ? p->dport : 0;
 	e->vlan = p->vlan;
 	e->hook = j->hook;
 	e->direction = j->direction;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Flows: the first packet that a rule allows makes one, and then both directions pass until it has been idle
- * for too long. Expiry is judged at the look-up. */
+/* Flows as the programs meet them: find the packet's, follow its state, make a new one. */
 #ifndef FW_FLOW_H
 #define FW_FLOW_H
 
 #include <bpf/bpf_helpers.h>
 
+#include "count.h"
+#include "flow_table.h"
 #include "maps.h"
 #include "packet.h"
 
@@ -20,28 +21,41 @@
 #define ICMP6_ECHO 128
 #define ICMP6_ECHO_REPLY 129
 
-struct flow_ref {
-	union {
-		struct fw_flow_key4 k4;
-		struct fw_flow_key6 k6;
-	};
-	__u8 is4;
-	__u8 from_b; /* the packet's source is end b */
-	__u8 ends;   /* FLOW_* */
-	__u8 stale;  /* the opener's packet of a flow that an earlier generation allowed; it has: */
-	__u32 id;
+static __always_inline struct fw_flow_bucket *flow_bucket(const struct flow_table *t, __u32 i)
+{
+	return bpf_map_lookup_elem(&flows, &i);
+}
+
+static __always_inline __u64 flow_seed_at(const struct flow_table *t, int i)
+{
+	return flow_seed[i];
+}
+
+static __always_inline __u32 flow_n_buckets(const struct flow_table *t)
+{
+	return flow_buckets;
+}
+
+enum flow_ends {
+	FLOW_NONE,    /* this packet can't belong to a flow */
+	FLOW_ANY,     /* either end may send it */
+	FLOW_REQUEST, /* ICMP: only the opener */
+	FLOW_REPLY,   /* ICMP: only the other end; makes no flow */
 };
-#define FLOW_NONE 0    /* this packet can't belong to a flow */
-#define FLOW_ANY 1     /* either end may send it */
-#define FLOW_REQUEST 2 /* ICMP: only the opener */
-#define FLOW_REPLY 3   /* ICMP: only the other end; makes no flow */
+
+/* The flow of a packet, once found. */
+struct flow_found {
+	__u64 ref; /* FLOW_REF, or FLOW_NOWHERE */
+	__u64 stamp;
+	__u64 word;
+	__u8 live; /* there is one; otherwise the rest says nothing */
+	__u8 stale; /* an earlier generation allowed it */
+};
 
 static __always_inline __u8 flow_ends(const struct packet *p)
 {
 	int icmp = (p->ip_version == 4 && p->proto == 1) || (p->ip_version == 6 && p->proto == 58);
 
-	if (p->frag == FW_FRAG_LATER)
-		return FLOW_NONE;
 	if (!icmp)
 		return FLOW_ANY;
 	if (p->icmp_type == (p->proto == 1 ? ICMP_ECHO : ICMP6_ECHO))
@@ -51,126 +65,199 @@ static __always_inline __u8 flow_ends(const struct packet *p)
 	return FLOW_NONE;
 }
 
-/* ${zero} hides from the verifier what it would otherwise walk everything after for (empty_packet()). */
-static __always_inline void flow_key(const struct packet *p, struct flow_ref *f, __u8 zero)
+/* The search for what the short way of flow_find() doesn't meet, and nearly always for what isn't there. Global, so
+ * that the verifier checks it once by itself. */
+__noinline __u64 fw_flow_search(const struct fw_tuple *k, __u32 bucket, __u32 bucket2, __u64 tag)
 {
-	int icmp = p->known & FW_EV_ICMP;
-	__u16 sport = icmp ? p->echo_id : p->sport, dport = icmp ? p->echo_id : p->dport;
-	__u64 s0 = p->src.d[0], s1 = p->src.d[1], d0 = p->dst.d[0], d1 = p->dst.d[1];
+	struct flow_hash h = { { bucket, bucket2 }, tag };
 
-	__builtin_memset(f, 0, sizeof(*f));
-	f->ends = flow_ends(p) + zero;
-	f->is4 = (fw_addr_is4(&p->src) && fw_addr_is4(&p->dst)) + zero;
-	f->stale = zero;
-	f->from_b = (s0 > d0 || (s0 == d0 && (s1 > d1 || (s1 == d1 && sport > dport)))) + zero;
-	if (f->is4) {
-		*(__u32 *)f->k4.a_addr = f->from_b ? p->dst.w[3] : p->src.w[3];
-		*(__u32 *)f->k4.b_addr = f->from_b ? p->src.w[3] : p->dst.w[3];
-		f->k4.a_port = f->from_b ? dport : sport;
-		f->k4.b_port = f->from_b ? sport : dport;
-		f->k4.proto = p->proto;
+	return k ? flow_search(0, &h, k) : FLOW_NOWHERE;
+}
+
+/* Most flows stand in their first bucket and share their tag with no other there. */
+static __always_inline __u64 flow_lookup(const struct packet *p)
+{
+	const struct fw_tuple *k = (const struct fw_tuple *)p;
+	const struct fw_flow_bucket *b;
+	struct flow_hash h;
+	__u64 lanes, word;
+	__u32 way, same;
+
+	flow_hash(0, k, &h);
+	b = flow_bucket(0, h.bucket[0]);
+	if (!b)
+		return FLOW_NOWHERE;
+	lanes = flow_lanes(b->tags, h.tag);
+	way = flow_lowest(lanes);
+	if (lanes && way < FW_FLOW_WAYS) {
+		word = flow_word(b, way);
+		same = flow_same(&b->flow[way].key, k);
+		if (same && FW_FLOW_STATE(word) > FW_FLOW_BUSY)
+			return FLOW_REF(h.bucket[0], way, same - 1, FW_FLOW_VERSION(word));
+	}
+	return fw_flow_search(k, h.bucket[0], h.bucket[1], h.tag);
+}
+
+/* The way of ${f}, or NULL when it isn't the same flow's any more. */
+static __always_inline struct fw_flow_bucket *flow_at(__u64 ref, __u32 *way)
+{
+	struct fw_flow_bucket *b = flow_bucket(0, FLOW_REF_BUCKET(ref));
+
+	*way = FLOW_REF_WAY(ref);
+	if (!b || *way >= FW_FLOW_WAYS || FW_FLOW_VERSION(flow_word(b, *way)) != FLOW_REF_VERSION(ref))
+		return 0;
+	return b;
+}
+
+static __always_inline __u32 flow_step(__u64 word, const struct packet *p, __u64 ref)
+{
+	return flow_next[FW_FLOW_STATE(word) & (FW_FLOW_STATE_ROOM - 1)]
+			[(flow_event(p->tcp_flags) & 7) * 2 + FLOW_REF_REPLY(ref)];
+}
+
+/* The live flow of ${p} into ${f}. Changes nothing. */
+static __always_inline void flow_find(const struct fw_arena *a, const struct packet *p, struct flow_found *f)
+{
+	struct fw_flow_bucket *b;
+	__u8 ends = flow_ends(p);
+	__u32 way, state;
+
+	f->live = f->stale = a->zero;
+	f->ref = FLOW_NOWHERE - a->zero;
+	f->word = f->stamp = a->zero;
+	if (ends == FLOW_NONE)
 		return;
-	}
-	__builtin_memcpy(f->k6.a_addr, f->from_b ? &p->dst : &p->src, 16);
-	__builtin_memcpy(f->k6.b_addr, f->from_b ? &p->src : &p->dst, 16);
-	f->k6.a_port = f->from_b ? dport : sport;
-	f->k6.b_port = f->from_b ? sport : dport;
-	f->k6.proto = p->proto;
+	f->ref = flow_lookup(p) + a->zero;
+	b = flow_at(f->ref, &way);
+	if (!b)
+		return;
+	f->word = flow_word(b, way);
+	f->stamp = *(volatile __u64 *)&b->flow[way].stamp;
+	state = FW_FLOW_STATE(f->word);
+	if (state <= FW_FLOW_BUSY || flow_expired(f->word, bpf_jiffies64(), a->tmo) ||
+	    flow_step(f->word, p, f->ref) & FLOW_AGAIN)
+		return;
+	if (ends == (FLOW_REF_REPLY(f->ref) ? FLOW_REQUEST : FLOW_REPLY))
+		return;
+	f->stale = (FW_FLOW_GENERATION(f->stamp) != a->generation) + a->zero;
+	f->live = a->zero ^ 1;
 }
 
-static __always_inline __u64 flow_timeout(const struct fw_arena *a, __u8 proto)
+/* ${p} has passed as a packet of ${f}: its state, and that it lives. */
+static __always_inline void flow_touch(const struct fw_arena *a, const struct packet *p, struct flow_found *f)
 {
-	switch (proto) {
-	case 6:
-		return a->tmo_tcp;
-	case 17:
-	case 136:
-		return a->tmo_udp;
-	case 1:
-	case 58:
-		return a->tmo_icmp;
-	}
-	return a->tmo_generic;
-}
+	__u64 now = bpf_jiffies64(), next;
+	struct fw_flow_bucket *b;
+	__u32 way;
 
-/* 1 if the packet comes from the end that opened ${w}. */
-static __always_inline int flow_from_opener(const struct flow_ref *f, const struct fw_flow *w)
-{
-	return f->from_b == (w->flags & FW_FLOW_OPENER_B);
-}
-
-/* The live flow of ${p}, or NULL. Fills ${f}, which flow_create() takes. */
-static __always_inline struct fw_flow *flow_find(const struct fw_arena *a, const struct packet *p, struct flow_ref *f)
-{
-	struct fw_flow *w;
-	__u64 now;
-
-	flow_key(p, f, a->zero);
-	if (f->ends == FLOW_NONE)
-		return 0;
-	w = f->is4 ? bpf_map_lookup_elem(&flows4, &f->k4) : bpf_map_lookup_elem(&flows6, &f->k6);
-	if (!w)
-		return 0;
-	now = bpf_jiffies64(); /* inlined; the coarse clock is a helper call, 20 ns */
-	if (now > w->seen && now - w->seen > flow_timeout(a, p->proto))
-		return 0;
-	if ((f->ends == FLOW_REQUEST && !flow_from_opener(f, w)) || (f->ends == FLOW_REPLY && flow_from_opener(f, w)))
-		return 0;
-	/* The opener's next packet shows whether the present policy allows the flow. Until then replies pass, but don't
-	 * keep it alive. */
-	if (w->generation != a->generation) {
-		f->stale = f->from_b ^ (w->flags & FW_FLOW_OPENER_B) ^ 1;
-		f->id = w->id;
-		return w;
-	}
 	/* a write per packet would bounce the line between CPUs */
-	if (now - w->seen > a->jiffies_per_s >> 3)
-		w->seen = now;
-	if (!flow_from_opener(f, w) && !(w->flags & FW_FLOW_REPLIED))
-		w->flags |= FW_FLOW_REPLIED;
-	return w;
+	next = flow_step(f->word, p, f->ref);
+	if (next == FW_FLOW_STATE(f->word) && flow_idle(f->word, now) <= a->jiffies_per_s >> 3)
+		return;
+	b = flow_at(f->ref, &way);
+	if (!b)
+		return;
+	/* A transition must not be lost to one that another CPU makes at the same time. */
+	FW_NO_UNROLL
+	for (int i = 0; i < 4; i++) {
+		if (next & FLOW_AGAIN || flow_swap(b, way, f->word, (f->word & 0xffff00) | next | now << 24))
+			return;
+		f->word = flow_word(b, way);
+		if (FW_FLOW_STATE(f->word) <= FW_FLOW_BUSY || FW_FLOW_VERSION(f->word) != FLOW_REF_VERSION(f->ref))
+			return;
+		next = flow_step(f->word, p, f->ref);
+	}
 }
 
-/* Something to tell flows apart by: not unique, but cheaper than a random number (19 ns). */
-static __always_inline __u32 flow_hash(const struct packet *p, __u64 now)
+/* The present generation allows the flow by the rule ${id}. */
+static __always_inline void flow_stamp(const struct fw_arena *a, struct flow_found *f, __u32 id, int limited)
 {
-	__u64 h = (p->src.d[1] ^ (p->dst.d[1] << 1)) + ((__u64)p->sport << 16 | p->dport) + (now << 20);
+	__u64 stamp = FW_FLOW_STAMP(a->generation, id), word;
+	struct fw_flow_bucket *b;
+	__u32 way;
 
-	return (h * 0x9e3779b97f4a7c15ULL >> 32) | 1;
+	b = flow_at(f->ref, &way);
+	if (!b)
+		return;
+	__sync_val_compare_and_swap(&b->flow[way].stamp, f->stamp, stamp);
+	word = limited ? f->word | FW_FLOW_LIMITED : f->word & ~FW_FLOW_LIMITED;
+	if (word != f->word && flow_swap(b, way, f->word, word))
+		f->word = word;
+	f->stamp = stamp;
 }
 
-/* A flow for the packet that made ${f}. Returns its id, 0 when there is none. Not inlined, for the stack's sake. */
-static __noinline __u64 flow_create(const struct packet *p, const struct flow_ref *f, const struct fw_rule_rec *r,
-				    __u32 generation, __u32 direction)
+static __always_inline void state_stat(__u32 off)
 {
-	__u64 now = bpf_jiffies64();
-	struct fw_flow w = {
-		.seen = now,
-		.cgroup_id = p->cgroup_id,
-		.rule = r->id,
-		.generation = generation,
-		.ifindex = p->ifindex,
-		.uid = p->known & FW_EV_UID ? p->uid : ~0u,
-		.flags = (f->from_b ? FW_FLOW_OPENER_B : 0) | (r->action == ACTION_RATE_LIMIT ? FW_FLOW_LIMITED : 0),
-		.direction = direction,
-		.id = f->stale ? f->id : flow_hash(p, now),
-	};
+	__u32 zero = 0;
+	void *s = bpf_map_lookup_elem(&state_stats, &zero);
 
-	if (f->ends == FLOW_NONE || f->ends == FLOW_REPLY)
-		return 0;
-	if (f->is4 ? bpf_map_update_elem(&flows4, &f->k4, &w, BPF_ANY)
-		   : bpf_map_update_elem(&flows6, &f->k6, &w, BPF_ANY))
-		return 0;
-	return w.id;
+	if (s)
+		__sync_fetch_and_add((__u64 *)(s + off), 1);
+}
+#define STAT(field) __builtin_offsetof(struct fw_state_stats, field)
+
+static __always_inline void flow_account(enum flow_taken taken, int fragment)
+{
+	if (taken == FLOW_TOOK_EXPIRED)
+		state_stat(STAT(flows_expired));
+	if (taken == FLOW_TOOK_EVICTED)
+		state_stat(STAT(flows_evicted));
+	state_stat(taken == FLOW_TOOK_NONE ? STAT(flows_full) : fragment ? STAT(fragments_created) : STAT(flows_created));
 }
 
-/* The flow of the packet that made ${f} is not allowed any more. */
-static __always_inline void flow_cut(const struct flow_ref *f)
+/* What became of it in the lowest byte; above that the flow's id. */
+enum flow_made { FLOW_MADE, FLOW_NEEDS_NONE, FLOW_FULL };
+
+/* A flow for ${p}, which p->by let pass: its reference, or FLOW_NOWHERE. ${flags}: of its word; or, for the first
+ * fragment of a datagram, FLOW_FRAGMENT: an entry for the others. ${same}: what a search has found that is
+ * not alive any more, or FLOW_NOWHERE. */
+#define FLOW_FRAGMENT 0x10000
+__noinline __u64 fw_flow_create(const struct packet *p, __u32 flags, __u32 slot, __u64 same)
 {
-	if (f->is4)
-		bpf_map_delete_elem(&flows4, &f->k4);
+	__u32 state, way, fragment = flags & FLOW_FRAGMENT;
+	enum flow_taken taken = FLOW_TOOK_SAME;
+	struct fw_flow_bucket *b;
+	const struct fw_arena *a;
+	struct flow_hash h;
+	__u64 ref, now;
+
+	if (!p)
+		return FLOW_NOWHERE;
+	a = arena_in(slot);
+	if (!a)
+		return FLOW_NOWHERE;
+	flow_hash(0, (const struct fw_tuple *)p, &h);
+	now = bpf_jiffies64();
+	b = flow_bucket(0, FLOW_REF_BUCKET(same)); /* none for FLOW_NOWHERE */
+	if (b)
+		ref = flow_take_same(b, same, now);
 	else
-		bpf_map_delete_elem(&flows6, &f->k6);
+		ref = flow_take(0, &h, now, a->tmo, &taken);
+	flow_account(ref == FLOW_NOWHERE ? FLOW_TOOK_NONE : taken, fragment);
+	b = flow_bucket(0, FLOW_REF_BUCKET(ref));
+	way = FLOW_REF_WAY(ref);
+	if (!b || way >= FW_FLOW_WAYS)
+		return FLOW_NOWHERE;
+	state = fragment ? FW_FLOW_FRAGMENT : flow_first_state(p);
+	__builtin_memcpy(&b->flow[way].key, p, sizeof(b->flow[way].key));
+	b->flow[way].stamp = FW_FLOW_STAMP(a->generation, p->by);
+	b->flow[way].cgroup_id = fragment ? p->frag_len / 8 : p->cgroup_id; /* ${done}, the rest 0 */
+	b->flow[way].uid = fragment ? 0 : p->known & FW_EV_UID ? p->uid : ~0u;
+	b->flow[way].ifindex = fragment ? 0 : p->ifindex;
+	flow_publish(b, way, h.tag, FW_FLOW_WORD(state, fragment ? 0 : flags & 0xff00, FLOW_REF_VERSION(ref), now));
+	return ref;
+}
+
+/* The flow of ${p} that is left when two CPUs have made it at once, of which ${ref} is ours. */
+__noinline __u64 fw_flow_settle(const struct packet *p, __u64 ref)
+{
+	const struct fw_tuple *k = (const struct fw_tuple *)p;
+	struct flow_hash h;
+
+	if (!p)
+		return ref;
+	flow_hash(0, k, &h);
+	return flow_settle(0, &h, k, ref);
 }
 
 #endif

@@ -6,7 +6,6 @@
 
 #include "maps.h"
 #include "parse.h"
-#include "decide.h"
 
 #define LOOPBACK_IFINDEX 1 /* in every network namespace */
 #define TCX_NEXT (-1)	   /* also TC_ACT_UNSPEC: what a clsact filter returns to go on */
@@ -29,6 +28,8 @@ static __always_inline __u32 full_length(const struct cursor *c)
 {
 	return c->is_xdp ? bpf_xdp_get_buff_len(c->ctx) : c->total;
 }
+
+#include "decide.h"
 
 /* All that parse_fast() leaves over goes to a global function per kind of context: the verifier checks it once by
  * itself and then knows nothing of what it left in ${p}, which keeps the states of parsing from multiplying with
@@ -154,7 +155,7 @@ int fw_xdp(struct xdp_md *ctx)
 	set_iface(&s, &p, ctx->ingress_ifindex);
 	if (data + 14 > end || !parse_fast(&s, data, end, &p, 14, *(__u16 *)(data + 12)))
 		parsed = fw_parse_xdp(ctx, &p);
-	return decide(&s, &p, &hook, parsed) == PASS ? XDP_PASS : XDP_DROP;
+	return decide(ctx, &s, &p, &hook, parsed) == PASS ? XDP_PASS : XDP_DROP;
 }
 
 /* ---- TC ---- */
@@ -186,7 +187,7 @@ static __always_inline int tc(struct __sk_buff *ctx, const struct hook *hook, in
 	} else if (ctx->vlan_present || data + 14 > end || !parse_fast(&s, data, end, &p, 14, *(__u16 *)(data + 12))) {
 		parsed = fw_parse_link(ctx, &p);
 	}
-	return decide(&s, &p, hook, parsed) == PASS ? TCX_NEXT : TC_ACT_SHOT;
+	return decide(ctx, &s, &p, hook, parsed) == PASS ? TCX_NEXT : TC_ACT_SHOT;
 }
 
 static const struct hook tc_ingress = { .id = FW_HOOK_TC_INGRESS, .direction = FW_INGRESS };
@@ -241,7 +242,7 @@ static __always_inline int cgroup_skb(struct __sk_buff *ctx, const struct hook *
 	}
 	if (!parse_fast(&s, data, end, &p, 0, ctx->protocol))
 		parsed = fw_parse_network(ctx, &p);
-	return decide(&s, &p, hook, parsed) == PASS;
+	return decide(ctx, &s, &p, hook, parsed) == PASS;
 }
 
 SEC("cgroup_skb/ingress")
@@ -293,7 +294,7 @@ static __always_inline int call(struct bpf_sock_addr *ctx, struct packet *p, con
 		p->sport = sport;
 		p->known |= FW_EV_SPORT;
 	}
-	answer = decide(&s, p, hook, PARSED);
+	answer = decide(ctx, &s, p, hook, PARSED);
 	if (answer == REJECT && (hook->id == FW_HOOK_CONNECT4 || hook->id == FW_HOOK_CONNECT6))
 		bpf_set_retval(-ECONNREFUSED);
 	return answer == PASS;
@@ -370,6 +371,16 @@ int fw_sendmsg6(struct bpf_sock_addr *ctx)
 	src.w[2] = ctx->msg_src_ip6[2];
 	src.w[3] = ctx->msg_src_ip6[3];
 	return call6(ctx, &hook, &src);
+}
+
+/* ---- for user space ---- */
+
+/* The clock of flows. */
+SEC("syscall")
+int fw_clock(struct fw_clock *ctx)
+{
+	ctx->jiffies = bpf_jiffies64();
+	return 0;
 }
 
 char _license[] SEC("license") = "GPL";

@@ -8,7 +8,7 @@
 
 #include <linux/types.h>
 
-#define FW_ABI 1
+#define FW_ABI 2
 #define FW_ADDR_LEN 16
 #define FW_COMM_LEN 16
 
@@ -19,9 +19,12 @@
 	X(DEFAULT, "default") /* no rule matched */                                                        \
 	X(FLOW, "flow")	      /* belongs to a flow that a rule allowed */                                   \
 	X(MALFORMED, "malformed")                                                                          \
-	X(FRAGMENT, "fragment")                                                                            \
+	X(FRAGMENT, "fragment") /* a later fragment whose first did not pass, or one that overlaps */      \
 	X(NEIGHBOUR, "neighbour") /* IPv6 neighbour discovery or MLD, passed whatever the default is */    \
-	X(NO_MEMORY, "no_memory") /* rate limit without memory for a new key */
+	X(NO_MEMORY, "no_memory") /* rate limit without memory for a new key */                            \
+	X(INVALID, "invalid")	  /* tcp_strict: TCP without a flow that is no SYN */                      \
+	X(FLOWS_FULL, "flows_full") /* allowed, but there is no room for its flow: on_full */              \
+	X(FLOW_CUT, "flow_cut")	  /* its flow is not allowed any more since a reload */
 #define FW_HOOKS(X)                                                                                        \
 	X(XDP, "xdp", INGRESS)                                                                             \
 	X(TC_INGRESS, "tc_ingress", INGRESS)                                                               \
@@ -179,36 +182,121 @@ struct fw_meta_link {
 #define FW_MODE_TCX 3
 #define FW_MODE_CLSACT 4
 
-/* ---- flows: hash maps "flows4" and "flows6" ---- */
+/* ---- flows: array "flows" of struct fw_flow_bucket, pinned with its "flow_head" ---- */
 
-/* The two ends of a flow in an order of their own (the greater one is b), so that both directions give the same
- * key. Ports in host byte order; ICMP echo: both are the identifier as it stands; no ports: 0. */
-struct fw_flow_key4 {
-	__u8 a_addr[4], b_addr[4];
-	__u16 a_port, b_port;
-	__u8 proto;
-	__u8 pad[3];
+/* A flow is in one of two buckets, found by hashing both ends of its tuple (flow_table.h), in any of the seven
+ * ways. It never moves. Who finds no free way takes that of an expired flow, else that of the oldest which may be
+ * evicted; those that may not are never touched, and when there are no others the table is full. Nothing
+ * has to sweep: whether a flow has expired is judged by who meets it. */
+#define FW_FLOW_WAYS 7
+
+/* States, their names for people, the timeout (of lib/policy.h) after which an idle flow in it has expired, and
+ * whether a new flow may take its place: what has not been answered, has ended, or was a single exchange. */
+#define FW_FLOW_STATES(X)                                                                                     \
+	X(FREE, "free", TMO_COUNT, 0)                                                                         \
+	X(BUSY, "busy", TMO_COUNT, 0)			     /* being written */                              \
+	X(SYN_SENT, "syn_sent", TMO_TCP_SYN_SENT, 1)	     /* SYN of the opener */                          \
+	X(SYN_BOTH, "syn_both", TMO_TCP_SYN_SENT, 1)	     /* of both: simultaneous open */                 \
+	X(SYN_RECV, "syn_recv", TMO_TCP_SYN_RECV, 1)	     /* SYN-ACK */                                    \
+	X(PICKED_UP, "picked_up", TMO_TCP_SYN_SENT, 1)	     /* in the middle: one end has been heard */      \
+	X(ESTABLISHED, "established", TMO_TCP_ESTABLISHED, 0)                                                 \
+	X(FIN_WAIT_O, "fin_wait", TMO_TCP_FIN_WAIT, 0)	     /* FIN of the opener */                          \
+	X(FIN_WAIT_R, "fin_wait", TMO_TCP_FIN_WAIT, 0)	     /* FIN of the other end */                       \
+	X(CLOSE_WAIT_O, "close_wait", TMO_TCP_CLOSE_WAIT, 0) /* and something came back after the opener's FIN */ \
+	X(CLOSE_WAIT_R, "close_wait", TMO_TCP_CLOSE_WAIT, 0)                                                  \
+	X(LAST_ACK_O, "last_ack", TMO_TCP_LAST_ACK, 0)	     /* FINs of both, the opener's last */            \
+	X(LAST_ACK_R, "last_ack", TMO_TCP_LAST_ACK, 0)                                                        \
+	X(TIME_WAIT, "time_wait", TMO_TCP_TIME_WAIT, 1)                                                       \
+	X(CLOSE, "close", TMO_TCP_CLOSE, 1)		     /* RST */                                        \
+	X(UDP_NEW, "udp_new", TMO_UDP, 1)                                                                     \
+	X(UDP_REPLIED, "udp_replied", TMO_UDP, 0)                                                             \
+	X(UDP_STREAM, "udp_stream", TMO_UDP_STREAM, 0)	     /* the opener went on after a reply */           \
+	X(ICMP_NEW, "icmp_new", TMO_ICMP, 1)                                                                  \
+	X(ICMP_REPLIED, "icmp_replied", TMO_ICMP, 1)	     /* the exchange is over; the next echo is judged */ \
+	X(NEW, "new", TMO_GENERIC, 1)			     /* other protocols */                            \
+	X(REPLIED, "replied", TMO_GENERIC, 0)                                                                 \
+	X(FRAGMENT, "fragment", TMO_FRAGMENT, 1)	     /* a datagram in pieces, of which the first passed */
+#define FW_ENUM_FLOW(id, name, timeout, evictable) FW_FLOW_##id,
+enum fw_flow_state { FW_FLOW_STATES(FW_ENUM_FLOW) FW_FLOW_STATE_COUNT };
+#define FW_FLOW_STATE_ROOM 32 /* a power of two above FW_FLOW_STATE_COUNT */
+
+/* The opener's view. */
+struct fw_tuple {
+	union {
+		struct {
+			__u8 src[FW_ADDR_LEN], dst[FW_ADDR_LEN];
+			__u16 sport, dport; /* host byte order; ICMP echo: both the identifier as it stands; no ports:
+					     * 0; fragments: the datagram's identification, low and high half */
+			__u8 proto;
+			__u8 hook;   /* fragments: enum fw_hook + 1, because several hooks see the same; flows: 0 */
+			__u16 iface; /* fragments: low half of the ifindex; flows: 0 */
+		};
+		__u64 d[5]; /* to hash and compare it */
+		__u32 w[10];
+	};
 };
-struct fw_flow_key6 {
-	__u8 a_addr[16], b_addr[16];
-	__u16 a_port, b_port;
-	__u8 proto;
-	__u8 pad[3];
-};
-#define FW_FLOW_OPENER_B 1 /* end b opened the flow; otherwise a */
-#define FW_FLOW_REPLIED 2
-#define FW_FLOW_LIMITED 4 /* made under a rate_limit rule */
+
+/* The word of a way: everything that changes while a flow lives, so that one compare-and-swap guards it all. */
+#define FW_FLOW_STATE(w) ((w) & 0xff)
+#define FW_FLOW_LIMITED (1ULL << 8)  /* made under a rate_limit rule */
+#define FW_FLOW_EGRESS (1ULL << 9)   /* direction of the first packet */
+#define FW_FLOW_V6 (1ULL << 10)	     /* IP version of its header */
+#define FW_FLOW_VERSION(w) ((w) >> 16 & 0xff) /* goes up each time the way is taken */
+#define FW_FLOW_SEEN(w) ((w) >> 24) /* jiffies, modulo 2^40, of a packet at most 1/8 s before the last */
+#define FW_FLOW_SEEN_MASK ((1ULL << 40) - 1)
+#define FW_FLOW_WORD(state, flags, version, seen)                                                             \
+	((__u64)(state) | (flags) | (__u64)((version) & 0xff) << 16 | (__u64)(seen) << 24)
+
 struct fw_flow {
-	__u64 seen;	   /* jiffies of a packet at most 1/8 s before the last */
-	__u64 cgroup_id;   /* of the opener's socket, 0: unknown */
-	__u32 rule;	   /* counter id of the rule that allowed it */
-	__u32 generation;
-	__u32 ifindex;
-	__u32 uid;	   /* ~0: unknown */
-	__u8 flags;	   /* FW_FLOW_* */
-	__u8 direction;	   /* of the first packet */
-	__u8 state, pad;
-	__u32 id;
+	struct fw_tuple key;
+	__u64 stamp; /* bits 32-63 the generation that last allowed it, 0-31 the counter id of the rule that did */
+	union {
+		struct {
+			__u64 cgroup_id; /* of the opener's socket; 0: unknown */
+			__u32 uid;	 /* ~0: unknown */
+			__u32 ifindex;	 /* where the first packet was judged; 0: unknown */
+		};
+		/* Which of a datagram's units of 8 bytes have passed: [0, done), and out of order [late[i], late[i + 1]) */
+		struct {
+			__u16 done, total; /* total: known from the last fragment, else 0 */
+			__u16 late[6];	   /* 0, 0: none */
+		};
+	};
+};
+#define FW_FLOW_GENERATION(stamp) ((__u32)((stamp) >> 32))
+#define FW_FLOW_RULE(stamp) ((__u32)(stamp))
+#define FW_FLOW_STAMP(generation, rule) ((__u64)(generation) << 32 | (rule))
+
+/* Eight cache lines. */
+struct fw_flow_bucket {
+	__u64 tags; /* byte i: 0x80 | 7 bits of the hash of the flow in way i; 0: none */
+	__u64 word[FW_FLOW_WAYS];
+	struct fw_flow flow[FW_FLOW_WAYS];
+};
+
+/* Single element of the mmapable array "flow_head". */
+#define FW_FLOW_SEEDS 12
+struct fw_flow_head {
+	__u64 seed[FW_FLOW_SEEDS]; /* of the hash; random, so that nobody can aim at a bucket */
+	__u32 n_buckets;
+	__u32 max_flows; /* of the policy: the table has room for at least as many */
+};
+
+/* Context of the program pinned as progs/clock, for BPF_PROG_TEST_RUN: it fills in the clock of flows. */
+struct fw_clock {
+	__u64 jiffies;
+};
+
+/* "state_stats": per-CPU array of one element. What happened to flows and limits since their maps were made. */
+struct fw_state_stats {
+	__u64 flows_created;
+	__u64 flows_expired; /* taken by a new flow after they had expired */
+	__u64 flows_evicted; /* taken before */
+	__u64 flows_full;    /* packets that found no room: on_full */
+	__u64 flows_cut;     /* no longer allowed after a reload */
+	__u64 fragments_created;
+	__u64 limits_created; /* keys of rate limits */
+	__u64 related;	      /* ICMP errors that passed because of a flow */
 };
 
 /* ---- rate limits: LRU hash "limits" ---- */
@@ -231,9 +319,11 @@ FW_ASSERT_SIZE(struct fw_control, 8);
 FW_ASSERT_SIZE(struct fw_meta, 136);
 FW_ASSERT_SIZE(struct fw_meta_rule, 24);
 FW_ASSERT_SIZE(struct fw_meta_link, 32);
-FW_ASSERT_SIZE(struct fw_flow_key4, 16);
-FW_ASSERT_SIZE(struct fw_flow_key6, 40);
-FW_ASSERT_SIZE(struct fw_flow, 40);
+FW_ASSERT_SIZE(struct fw_tuple, 40);
+FW_ASSERT_SIZE(struct fw_flow, 64);
+FW_ASSERT_SIZE(struct fw_flow_bucket, 512);
+FW_ASSERT_SIZE(struct fw_flow_head, 8 * FW_FLOW_SEEDS + 8);
+FW_ASSERT_SIZE(struct fw_state_stats, 64);
 FW_ASSERT_SIZE(struct fw_limit_key, 24);
 
 #endif

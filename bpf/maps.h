@@ -4,6 +4,8 @@
 #ifndef FW_MAPS_H
 #define FW_MAPS_H
 
+#include <bpf/bpf_helpers.h>
+
 #include "fw_abi.h"
 #include "tables_abi.h"
 
@@ -72,20 +74,50 @@ struct {
 } limits SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 65536);
-	__type(key, struct fw_flow_key4);
-	__type(value, struct fw_flow);
-} flows4 SEC(".maps");
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 16);
+	__type(key, __u32);
+	__type(value, struct fw_flow_bucket);
+} flows SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 65536);
-	__type(key, struct fw_flow_key6);
-	__type(value, struct fw_flow);
-} flows6 SEC(".maps");
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct fw_flow_head);
+} flow_head SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct fw_state_stats);
+} state_stats SEC(".maps");
+
+/* What "flow_head" says, as constants. */
+const volatile __u64 flow_seed[FW_FLOW_SEEDS] = { 0 };
+const volatile __u32 flow_buckets = 16;
 
 /* Size of the arena's array element less 8. Constant for the verifier; all resident arenas have this size. */
 const volatile __u32 arena_mask = FW_ARENA_MIN - 8;
+
+static __always_inline const struct fw_arena *arena_in(__u32 slot)
+{
+	__u32 zero = 0;
+	void *inner = bpf_map_lookup_elem(&arenas, &slot);
+
+	return inner ? bpf_map_lookup_elem(inner, &zero) : 0;
+}
+
+/* The slot that decides; 0: none. Read once per packet. */
+static __always_inline __u32 slot_active(void)
+{
+	__u32 zero = 0;
+	struct fw_control *c = bpf_map_lookup_elem(&control, &zero);
+
+	return c ? FW_WORD_ACTIVE(*(volatile __u64 *)&c->word) : 0;
+}
 
 #endif

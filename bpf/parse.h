@@ -98,6 +98,10 @@ FW_INLINE enum parsed parse_ip4(struct cursor *c, struct packet *p)
 		p->frag = FW_FRAG_LATER;
 	else if (h.frag & 0x2000)
 		p->frag = FW_FRAG_FIRST;
+	p->frag_at = h.frag & 0x1fff;
+	p->frag_last = !(h.frag & 0x2000);
+	p->frag_id = h.id;
+	p->frag_len = total - ihl;
 	c->off += ihl;
 	c->l4len = total - ihl;
 	return PARSED;
@@ -113,6 +117,7 @@ struct ip6_header {
 struct ext_header {
 	__u8 next, len;
 	__u16 frag; /* of a fragment header */
+	__u32 id;   /* likewise */
 };
 
 /* Extension headers that are walked: length = add + len * unit. A table and no comparisons, because each branch in
@@ -132,13 +137,14 @@ FW_INLINE enum parsed parse_ext(struct cursor *c, struct packet *p, __u32 left)
 {
 	struct ext_header x;
 	__u32 off = c->off, size, frag;
-	__u8 next = p->proto;
+	__u8 next = p->proto, this;
 
 	for (int i = 0; i <= EXT_HEADERS_MAX; i++) {
 		if (!ext_headers[next].add)
 			break;
 		if (i == EXT_HEADERS_MAX || left < 8 || load(c, off, &x, sizeof(x)))
 			return PARSED_MALFORMED;
+		this = next;
 		size = ext_headers[next].add + x.len * ext_headers[next].unit;
 		if (size > left)
 			return PARSED_MALFORMED;
@@ -148,6 +154,12 @@ FW_INLINE enum parsed parse_ext(struct cursor *c, struct packet *p, __u32 left)
 		next = x.next;
 		if (frag & 1)
 			p->frag = FW_FRAG_FIRST;
+		if (ext_headers[this].is_frag) {
+			p->frag_id = x.id;
+			p->frag_at = frag >> 3;
+			p->frag_last = !(frag & 1);
+			p->frag_len = left;
+		}
 		if (frag & 0xfff8) {
 			p->frag = FW_FRAG_LATER;
 			break;
@@ -213,11 +225,21 @@ FW_INLINE int is_favoured(const struct packet *p, __u8 hop)
 	return 0;
 }
 
+/* ICMP errors: unreachable, source quench, time exceeded, parameter problem (RFC 792); all of ICMPv6 below 128 that RFC
+ * 4443 defines. A redirect is none: it asks for something. */
+FW_INLINE int is_icmp_error(const struct packet *p)
+{
+	if (p->ip_version == 4)
+		return p->icmp_type < 32 && (1u << 3 | 1u << 4 | 1u << 11 | 1u << 12) >> p->icmp_type & 1;
+	return p->icmp_type >= 1 && p->icmp_type <= 4;
+}
+
 FW_INLINE enum parsed parse_l4(struct cursor *c, struct packet *p, __u8 hop)
 {
 	__u8 h[14];
 	__u32 min = l4_min(p);
 
+	p->l4_at = c->off;
 	if (p->frag == FW_FRAG_LATER || !min)
 		return PARSED;
 	if (c->l4len < min)
@@ -238,8 +260,10 @@ FW_INLINE enum parsed parse_l4(struct cursor *c, struct packet *p, __u8 hop)
 	}
 	p->icmp_type = h[0];
 	p->icmp_code = h[1];
-	__builtin_memcpy(&p->echo_id, h + 4, 2);
+	__builtin_memcpy(&p->sport, h + 4, 2);
+	p->dport = p->sport;
 	p->known |= FW_EV_ICMP;
+	p->icmp_error = p->frag == FW_FRAG_NONE && is_icmp_error(p);
 	p->favoured = p->ip_version == 6 && p->frag == FW_FRAG_NONE && is_favoured(p, hop);
 	return PARSED;
 }

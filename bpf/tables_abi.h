@@ -112,6 +112,8 @@ struct fw_dir {
 #define FW_ARENA_LOG_ALLOW 16
 #define FW_ARENA_IFACES 32 /* rules or ownership depend on the interface */
 #define FW_ARENA_CGROUP 64 /* cgroup hooks are attached, below fw_arena.cgroup */
+#define FW_ARENA_TCP_STRICT 128 /* tcp_strict */
+#define FW_ARENA_FULL_ALLOW 256 /* on_full: allow_stateless */
 
 /* Value of the interface trie: bits 0-15 row of fw_dir.ctx, above: */
 #define FW_IFACE_ROW(v) ((v) & 0xffff)
@@ -126,7 +128,7 @@ struct fw_arena {
 	__u64 iface;	    /* trie; key: ifindex */
 	__u64 cgroup;	    /* id of the cgroup the hooks are attached to */
 	__u32 cgroup_level; /* its depth */
-	__u32 tmo_tcp, tmo_udp, tmo_icmp, tmo_generic; /* idle time of flows, in jiffies */
+	__u32 tmo[FW_FLOW_STATE_ROOM]; /* enum fw_flow_state to the longest idle time, in jiffies */
 	__u32 jiffies_per_s;
 	__u32 zero; /* always 0, which the verifier doesn't know (parse_fast) */
 	__u32 pad;
@@ -142,6 +144,6 @@ FW_ASSERT_SIZE(struct fw_svc, 40);
 FW_ASSERT_SIZE(struct fw_rule_rec, 8);
 FW_ASSERT_SIZE(struct fw_rate, 32);
 FW_ASSERT_SIZE(struct fw_dir, 144);
-FW_ASSERT_SIZE(struct fw_arena, 96 + 2 * 144 + 32);
+FW_ASSERT_SIZE(struct fw_arena, 80 + 4 * FW_FLOW_STATE_ROOM + 2 * 144 + 32);
 
 #endif

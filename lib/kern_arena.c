@@ -24,7 +24,7 @@ void kern_init(struct kern *k, struct inst *in)
 		k->maps[i] = -1;
 	for (int i = 0; i < FW_RINGS; i++)
 		k->rings[i] = -1;
-	k->new_arena = k->new_meta = k->meta_fd = k->old_arenas = -1;
+	k->new_arena = k->new_meta = k->meta_fd = k->old_arenas = k->old_flows = -1;
 }
 
 int kern_map_word(struct kern *k)
@@ -119,6 +119,8 @@ int kern_open(struct kern *k)
 		return 0;
 	}
 	err = kern_map_word(k);
+	if (!err)
+		err = kern_flows_open(k);
 	if (!err)
 		err = kern_open_meta(k);
 	return err ? err : read_active(k);
@@ -265,6 +267,8 @@ void kern_close(struct kern *k)
 		close(k->meta_fd);
 	if (k->old_arenas >= 0)
 		close(k->old_arenas);
+	if (k->old_flows >= 0)
+		close(k->old_flows);
 	free(k->active);
 	meta_free(k->meta);
 	kern_skeleton_free(k);

@@ -10,18 +10,19 @@
 
 #include "attach.h"
 #include "bpf/tables_abi.h"
+#include "flow_set.h"
 #include "kern_inst.h"
 #include "meta.h"
 #include "tables.h"
 
 enum kern_prog {
 	KP_XDP, KP_TC_INGRESS, KP_TC_EGRESS, KP_TC_INGRESS3, KP_TC_EGRESS3, KP_CG_INGRESS, KP_CG_EGRESS,
-	KP_CONNECT4, KP_CONNECT6, KP_SENDMSG4, KP_SENDMSG6, KP_COUNT
+	KP_CONNECT4, KP_CONNECT6, KP_SENDMSG4, KP_SENDMSG6, KP_CLOCK, KP_COUNT
 };
 
 enum kern_map {
-	KM_CONTROL, KM_ARENAS, KM_COUNTERS, KM_LOG_LIMITS, KM_RINGS, KM_READERS, KM_LIMITS, KM_FLOWS4, KM_FLOWS6,
-	KM_COUNT
+	KM_CONTROL, KM_ARENAS, KM_COUNTERS, KM_LOG_LIMITS, KM_RINGS, KM_READERS, KM_LIMITS, KM_FLOWS,
+	KM_FLOW_HEAD, KM_STATE_STATS, KM_COUNT
 };
 
 struct fw; /* the skeleton */
@@ -43,6 +44,9 @@ struct kern {
 	int new_arena, new_meta, meta_fd, old_arenas;
 	size_t stage_bytes; /* size class of the slots to be staged into */
 	bool staged;
+	struct fw_flow_head flow_head;	   /* of maps[KM_FLOWS] */
+	struct fw_flow_head old_flow_head; /* and of the table that is given up for another size: */
+	int old_flows;
 };
 
 void kern_init(struct kern *k, struct inst *in);
@@ -60,12 +64,24 @@ void kern_build(__u8 digest[32]);
 struct kern_sizes {
 	size_t arena_bytes; /* size class */
 	__u32 counters;	    /* counter ids */
-	__u32 max_flows;
+	__u32 max_flows;    /* of the policy */
 };
 
 /* kern_programs(k, need, sizes): load and verify the programs, reusing the pinned maps; active tables are copied
  * when the size class changes. Nothing is pinned yet. */
 int kern_programs(struct kern *k, const bool need[KP_COUNT], const struct kern_sizes *sizes);
+
+/* kern_flows_move(k): what is in the flow table given up for another size goes into the new one. To be called before the
+ * programs change over, and afterwards for what came in between. 0 or an exit status after complaining; ${*left} is
+ * raised by the number of flows for which there was no room. */
+int kern_flows_move(struct kern *k, size_t *left);
+
+/* kern_jiffies(k, now): the clock of flows. 0, or an exit status after complaining. */
+int kern_jiffies(const struct kern *k, __u64 *now);
+
+/* kern_flows_map(k, set): the flow table, mapped for writing; flow_set_close() unmaps it. 0 or an exit status after
+ * complaining. */
+int kern_flows_map(const struct kern *k, struct flow_set *set);
 
 /* kern_stage(k, image): the new tables into a free slot of ${k->stage_bytes}. */
 int kern_stage(struct kern *k, const struct image *im);
@@ -101,6 +117,9 @@ size_t kern_state_memory(const struct kern *k);	 /* bytes of the maps that outli
 /* For kern_*.c: the control word's mapping; a map's id and pin; the meta blob; the skeleton. */
 const char *kern_map_name(enum kern_map m);
 int kern_open_meta(struct kern *k);
+int kern_flows_open(struct kern *k);		 /* flow_head of the pinned table */
+bool kern_flows_resize(struct kern *k, __u32 max_flows); /* whether another table is needed; its flow_head */
+int kern_flows_head(struct kern *k);		 /* flow_head into its map */
 int kern_map_word(struct kern *k);
 void kern_listen(void); /* keep libbpf's messages off stderr, its last complaint for ours */
 __u32 kern_map_id(int fd);

@@ -13,7 +13,8 @@
 static const char *const map_pins[KM_COUNT] = {
 	[KM_CONTROL] = "control", [KM_ARENAS] = "arenas",   [KM_COUNTERS] = "counters",
 	[KM_LOG_LIMITS] = "log_limits", [KM_RINGS] = "rings", [KM_READERS] = "readers",
-	[KM_LIMITS] = "limits",	  [KM_FLOWS4] = "flows4",   [KM_FLOWS6] = "flows6",
+	[KM_LIMITS] = "limits",	  [KM_FLOWS] = "flows",	    [KM_FLOW_HEAD] = "flow_head",
+	[KM_STATE_STATS] = "state_stats",
 };
 
 const char *kern_map_name(enum kern_map m)

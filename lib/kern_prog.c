@@ -26,6 +26,7 @@ static const char *const program_pins[KP_COUNT] = {
 	[KP_CONNECT6] = "connect6",
 	[KP_SENDMSG4] = "sendmsg4",
 	[KP_SENDMSG6] = "sendmsg6",
+	[KP_CLOCK] = "clock",
 };
 
 const char *kern_program_name(enum kern_prog p)
@@ -59,6 +60,7 @@ void kern_need(const struct targets *t, bool need[KP_COUNT])
 	memset(need, 0, KP_COUNT * sizeof(*need));
 	for (size_t i = 0; i < t->n; i++)
 		need[kern_program_for(&t->list[i])] = true;
+	need[KP_CLOCK] = true;
 }
 
 void kern_build(__u8 digest[32])
@@ -85,6 +87,7 @@ static void skeleton_programs(struct fw *skel, struct bpf_program *p[KP_COUNT])
 	p[KP_CONNECT6] = skel->progs.fw_connect6;
 	p[KP_SENDMSG4] = skel->progs.fw_sendmsg4;
 	p[KP_SENDMSG6] = skel->progs.fw_sendmsg6;
+	p[KP_CLOCK] = skel->progs.fw_clock;
 }
 
 static void skeleton_maps(struct fw *skel, struct bpf_map *m[KM_COUNT])
@@ -96,8 +99,9 @@ static void skeleton_maps(struct fw *skel, struct bpf_map *m[KM_COUNT])
 	m[KM_RINGS] = skel->maps.rings;
 	m[KM_READERS] = skel->maps.readers;
 	m[KM_LIMITS] = skel->maps.limits;
-	m[KM_FLOWS4] = skel->maps.flows4;
-	m[KM_FLOWS6] = skel->maps.flows6;
+	m[KM_FLOWS] = skel->maps.flows;
+	m[KM_FLOW_HEAD] = skel->maps.flow_head;
+	m[KM_STATE_STATS] = skel->maps.state_stats;
 }
 
 /* libbpf's words are for developers; what it says of a refused program is kept for the message. */
@@ -133,15 +137,16 @@ static __u32 map_entries(int fd)
 static int choose_maps(struct kern *k, struct bpf_map *m[KM_COUNT], const struct kern_sizes *sizes)
 {
 	bool small = k->maps[KM_COUNTERS] >= 0 && map_entries(k->maps[KM_COUNTERS]) < sizes->counters;
+	bool flows = kern_flows_resize(k, sizes->max_flows);
 
 	bpf_map__set_value_size(bpf_map__inner_map(m[KM_ARENAS]), sizes->arena_bytes);
 	bpf_map__set_max_entries(m[KM_COUNTERS], sizes->counters);
 	bpf_map__set_max_entries(m[KM_LOG_LIMITS], sizes->counters);
-	bpf_map__set_max_entries(m[KM_FLOWS4], sizes->max_flows);
-	bpf_map__set_max_entries(m[KM_FLOWS6], sizes->max_flows);
+	bpf_map__set_max_entries(m[KM_FLOWS], k->flow_head.n_buckets);
 	for (int i = 0; i < KM_COUNT; i++) {
 		bool resize = (i == KM_ARENAS && sizes->arena_bytes != k->arena_bytes) ||
-			      ((i == KM_COUNTERS || i == KM_LOG_LIMITS) && small);
+			      ((i == KM_COUNTERS || i == KM_LOG_LIMITS) && small) ||
+			      ((i == KM_FLOWS || i == KM_FLOW_HEAD) && flows);
 
 		if (k->maps[i] < 0 || resize)
 			continue;
@@ -226,13 +231,15 @@ static int take_over(struct kern *k, struct bpf_map *m[KM_COUNT], struct bpf_pro
 
 		/* libbpf duplicates what it uses again: same map, other fd */
 		k->fresh_maps[i] = old < 0 || (i == KM_ARENAS && kern_map_id(old) != kern_map_id(fd)) ||
-				   (i == KM_COUNTERS && kern_map_id(old) != kern_map_id(fd)) ||
-				   (i == KM_LOG_LIMITS && kern_map_id(old) != kern_map_id(fd));
+				   ((i == KM_COUNTERS || i == KM_LOG_LIMITS || i == KM_FLOWS || i == KM_FLOW_HEAD) &&
+				    kern_map_id(old) != kern_map_id(fd));
 		k->maps[i] = dup(fd);
 		if (i == KM_COUNTERS && old >= 0 && k->fresh_maps[i])
 			copy_counters(old, k->maps[i]);
 		if (i == KM_ARENAS)
 			k->old_arenas = old;
+		else if (i == KM_FLOWS && k->fresh_maps[i])
+			k->old_flows = old;
 		else if (old >= 0)
 			close(old);
 	}
@@ -240,6 +247,8 @@ static int take_over(struct kern *k, struct bpf_map *m[KM_COUNT], struct bpf_pro
 		k->old_progs[i] = k->progs[i];
 		k->progs[i] = need[i] ? dup(bpf_program__fd(p[i])) : -1;
 	}
+	if (k->fresh_maps[KM_FLOW_HEAD] && kern_flows_head(k))
+		return EXIT_SYSTEM;
 	return k->fresh_maps[KM_RINGS] ? make_rings(k) : 0;
 }
 
@@ -271,6 +280,8 @@ int kern_programs(struct kern *k, const bool need[KP_COUNT], const struct kern_s
 	if (err)
 		return err;
 	k->skel->rodata->arena_mask = sizes->arena_bytes - 8;
+	k->skel->rodata->flow_buckets = k->flow_head.n_buckets;
+	memcpy((void *)k->skel->rodata->flow_seed, k->flow_head.seed, sizeof(k->flow_head.seed));
 	err = fw__load(k->skel);
 	if (err)
 		return refused(-err);

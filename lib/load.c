@@ -161,6 +161,7 @@ static bool needs_programs(struct load *l)
 
 	kern_need(&l->targets, l->need);
 	if (!k->active || !k->meta || l->sizes.arena_bytes != k->arena_bytes || l->sizes.counters > kern_counters(k) ||
+	    l->sizes.max_flows != k->flow_head.max_flows ||
 	    memcmp(k->meta->head->build, l->build, sizeof(l->build)))
 		return true;
 	for (int i = 0; i < KP_COUNT; i++)
@@ -218,7 +219,7 @@ static void *load_meta(struct load *l, size_t *len)
 static int load_commit(struct load *l)
 {
 	struct kern *k = &l->kern;
-	size_t len;
+	size_t len, left = 0;
 	void *meta;
 	int err = 0;
 
@@ -229,7 +230,11 @@ static int load_commit(struct load *l)
 		zero_counters(l);
 	}
 	if (!err)
+		err = kern_flows_move(k, &left);
+	if (!err)
 		err = links_place(k, &l->targets, &l->placing);
+	if (!err)
+		err = kern_flows_move(k, &left);
 	if (!err) {
 		meta = load_meta(l, &len);
 		err = kern_stage_meta(k, meta, len);
@@ -246,6 +251,7 @@ static int load_commit(struct load *l)
 		kern_switch(k);
 		kern_settle(k);
 	}
+	report_flows(l, left);
 	return links_drop_others(k, &l->placing);
 }
 

@@ -60,6 +60,18 @@ void report_done(const struct load *l)
 			 "those: -i IFACE, or attach: {host: true})");
 }
 
+void report_flows(const struct load *l, size_t left)
+{
+	if (l->kern.old_flows < 0)
+		return;
+	if (left)
+		complain("max_flows: from %u to %u; %zu flows found no room in the new table", l->kern.old_flow_head.max_flows,
+			 l->kern.flow_head.max_flows, left);
+	else if (!l->o->quiet)
+		complain("max_flows: from %u to %u; all flows kept", l->kern.old_flow_head.max_flows,
+			 l->kern.flow_head.max_flows);
+}
+
 /* RFC 3339, seconds, UTC. */
 static void print_time(uint64_t ns)
 {

@@ -33,4 +33,7 @@ void report_plan(const struct load *l);
 /* report_done(l): what the default attachment does not see (stderr, not with -q); more with -v. */
 void report_done(const struct load *l);
 
+/* report_flows(l, left): that the flow table was resized, and that ${left} flows didn't fit into it. */
+void report_flows(const struct load *l, size_t left);
+
 #endif

@@ -108,6 +108,7 @@ void resolve(struct diag *d, const struct policy *p, struct resolved *r)
 		for (size_t k = 0; k < p->rules[i].n_cgroups; k++)
 			resolve_cgroup(d, &p->rules[i], p->rules[i].cgroups[k], r);
 	}
+	resolve_members(d, r);
 }
 
 struct res_iface *resolve_iface(const struct resolved *r, const char *name)
@@ -125,4 +126,5 @@ void resolved_free(struct resolved *r)
 	free(r->ifaces);
 	free(r->users);
 	free(r->cgroups);
+	free(r->members);
 }

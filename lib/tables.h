@@ -17,6 +17,13 @@ struct res_cgroup {
 	uint32_t level;	  /* depth below the cgroup v2 root */
 };
 
+/* A cgroup below one of the policy, when the policy was loaded. Those that come later are known to the tables
+ * only by their ancestors. */
+struct res_member {
+	uint64_t id;	 /* of none of the policy's cgroups, and once */
+	uint32_t cgroup; /* its deepest ancestor in the policy: index into resolved.cgroups, which exists */
+};
+
 struct res_user {
 	const char *name; /* as in the policy */
 	uint32_t uid;
@@ -38,6 +45,8 @@ struct resolved {
 	size_t n_users;
 	struct res_cgroup *cgroups;
 	size_t n_cgroups;
+	struct res_member *members;
+	size_t n_members;
 	uint32_t hz;		/* jiffies per second */
 	uint32_t netns;		/* inode of the network namespace */
 	uint64_t cgroup_id;	/* where the cgroup hooks are attached; 0: nowhere */

@@ -126,10 +126,20 @@ static void user_trie(struct lower *l)
 	free(b);
 }
 
+static bool names_cgroups(const struct lower *l)
+{
+	for (uint32_t r = 0; r < l->n_rules; r++)
+		if (l->rules[r]->n_cgroups)
+			return true;
+	return false;
+}
+
+/* What is below a cgroup of the policy has the same entry, for those who know but an id and can't climb. Where no
+ * rule asks, all columns are alike and the many can be left out. */
 static void cgroup_trie(struct lower *l)
 {
-	struct boundary *b = xalloc(l->r->n_cgroups, sizeof(*b));
-	size_t n = 0;
+	size_t n = 0, n_members = names_cgroups(l) ? l->r->n_members : 0;
+	struct boundary *b = xalloc(l->r->n_cgroups + n_members, sizeof(*b));
 
 	for (size_t i = 0; i < l->r->n_cgroups; i++) {
 		if (!l->r->cgroups[i].id)
@@ -137,6 +147,9 @@ static void cgroup_trie(struct lower *l)
 		b[n++] = (struct boundary){ .key = l->r->cgroups[i].id, .entry = FW_LEAF(i + 2) };
 		l->dir->cgroup_levels |= 1u << l->r->cgroups[i].level;
 	}
+	for (size_t i = 0; i < n_members; i++)
+		b[n++] = (struct boundary){ .key = l->r->members[i].id,
+					    .entry = FW_LEAF(l->r->members[i].cgroup + 2) };
 	l->dir->cgroup = point_trie(l->im, b, n, FW_LEAF(0), TRIE_MAX63);
 	free(b);
 }

@@ -84,6 +84,19 @@ static void lower_direction(struct lower *l, const struct context *c, struct fw_
 	lower_context(l, c);
 }
 
+static void lower_timeouts(const struct policy *p, const struct resolved *r, struct fw_arena *head)
+{
+#define TIMEOUT_OF(id, name, timeout, evictable) [FW_FLOW_##id] = timeout,
+	static const enum fw_timeout of[FW_FLOW_STATE_COUNT] = { FW_FLOW_STATES(TIMEOUT_OF) };
+#undef TIMEOUT_OF
+
+	for (int i = 0; i < FW_FLOW_STATE_COUNT; i++) {
+		uint64_t jiffies = of[i] == TMO_COUNT ? r->hz : (uint64_t)p->timeouts[of[i]] * r->hz;
+
+		head->tmo[i] = jiffies > UINT32_MAX ? UINT32_MAX : jiffies;
+	}
+}
+
 static void lower_header(const struct policy *p, const struct resolved *r, struct fw_arena *head)
 {
 	head->magic = FW_ARENA_MAGIC;
@@ -92,15 +105,14 @@ static void lower_header(const struct policy *p, const struct resolved *r, struc
 	head->netns = r->netns;
 	head->cgroup = r->cgroup_id;
 	head->cgroup_level = r->cgroup_level;
-	head->tmo_tcp = p->timeouts[TMO_TCP_ESTABLISHED] * r->hz;
-	head->tmo_udp = p->timeouts[TMO_UDP_STREAM] * r->hz;
-	head->tmo_icmp = p->timeouts[TMO_ICMP] * r->hz;
-	head->tmo_generic = p->timeouts[TMO_GENERIC] * r->hz;
 	head->jiffies_per_s = r->hz;
+	lower_timeouts(p, r, head);
 	head->flags = (p->stateful ? FW_ARENA_STATEFUL : 0) | (p->filter_loopback ? FW_ARENA_LOOPBACK : 0) |
 		      (p->malformed_default ? FW_ARENA_MALFORMED_DEFAULT : 0) |
 		      (p->log_default_deny ? FW_ARENA_LOG_DENY : 0) |
-		      (p->log_default_allow ? FW_ARENA_LOG_ALLOW : 0) | (r->cgroup_id ? FW_ARENA_CGROUP : 0);
+		      (p->log_default_allow ? FW_ARENA_LOG_ALLOW : 0) | (r->cgroup_id ? FW_ARENA_CGROUP : 0) |
+		      (p->tcp_strict ? FW_ARENA_TCP_STRICT : 0) |
+		      (p->on_full == ON_FULL_ALLOW_STATELESS ? FW_ARENA_FULL_ALLOW : 0);
 	if (p->log_rate) {
 		head->log_interval = gcra_interval(p->log_rate);
 		head->log_tolerance = (p->log_burst - 1) * head->log_interval;

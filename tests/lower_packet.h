@@ -124,6 +124,7 @@ static void random_packet(const struct edges *e, struct seen *s)
 	s->iface = rnd(FW_COUNT(ifaces) + 1);
 	s->uid = uids[rnd(FW_COUNT(uids))];
 	s->home = &homes[rnd(FW_COUNT(homes))];
+	s->by_id = s->view == SOCKET && !strchr(s->home->path, 'z') && rnd(2);
 	p->known = FW_EV_ADDRS | FW_EV_SADDR;
 	if (s->view == CALL && rnd(2))
 		p->known &= ~FW_EV_SADDR;

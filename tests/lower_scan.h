@@ -26,13 +26,18 @@ static struct res_cgroup cgroups[] = {
 	{"/", 1, 0},   {"/a", 100, 1},	{"/a/b", 0x7ffffffffffffffe, 2},
 	{"/ab", 102, 1}, {"/gone", 0, 1}, {"/c/d/e", 9, 3},
 };
-/* Where sockets live: their path, and the ids from the root down. */
+/* What existed below them when the policy was loaded; ids beside those of others among them. */
+static struct res_member members[] = {
+	{77, 2}, {8, 0}, {88, 0}, {101, 1}, {0x7ffffffffffffffd, 3}, {10, 5},
+};
+/* Where sockets live: their path, and the ids from the root down. "/z" and what it holds came after the load. */
 static const struct home {
 	const char *path;
 	uint64_t ids[4];
 } homes[] = {
 	{"/", {1}}, {"/a", {1, 100}}, {"/a/b", {1, 100, 0x7ffffffffffffffe}}, {"/ab", {1, 102}}, {"/z", {1, 55}},
 	{"/a/b/x", {1, 100, 0x7ffffffffffffffe, 77}}, {"/c", {1, 8}}, {"/c/d/e", {1, 8, 88, 9}},
+	{"/c/d", {1, 8, 88}}, {"/a/y", {1, 100, 101}}, {"/ab/y", {1, 102, 0x7ffffffffffffffd}}, {"/a/z", {1, 100, 99}},
 };
 static const uint32_t uids[] = {0, 1, 999, 1000, 1001, 4294967294u, 4294967295u};
 
@@ -61,6 +66,7 @@ struct seen {
 	uint32_t iface; /* of ifaces[], or past it: one that no rule can name */
 	uint32_t uid;
 	const struct home *home;
+	bool by_id; /* of the cgroup only the id is known: that of a stored flow */
 };
 
 /* ---- the scan ---- */

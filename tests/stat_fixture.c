@@ -255,8 +255,8 @@ static void make(const char *cgroup)
 	make_counters();
 	make_arenas();
 	make_rings();
-	make_flows("/maps/flows4", BPF_MAP_TYPE_HASH, sizeof(struct fw_flow_key4), 500);
-	make_flows("/maps/flows6", BPF_MAP_TYPE_LRU_HASH, sizeof(struct fw_flow_key6), 20);
+	make_flows("/maps/flows4", BPF_MAP_TYPE_HASH, 16, 500);
+	make_flows("/maps/flows6", BPF_MAP_TYPE_LRU_HASH, 40, 20);
 	make_flows("/maps/limits", BPF_MAP_TYPE_LRU_HASH, sizeof(struct fw_limit_key), 0);
 	make_meta(cgroup);
 }

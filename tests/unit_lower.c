@@ -49,6 +49,23 @@ static uint32_t cgroup_column(const struct tables *t, const struct fw_dir *d, co
 	return d->cgroup_must;
 }
 
+/* The same by the id alone. */
+static uint32_t cgroup_column_of(const struct tables *t, const struct fw_dir *d, uint64_t id)
+{
+	uint32_t v = FW_LEAF_VALUE(t_walk(t, d->cgroup, T_KEY(id)));
+
+	return v ? v - 1 : d->cgroup_must;
+}
+
+static uint64_t leaf_of(const struct home *home)
+{
+	int level = 3;
+
+	while (!home->ids[level])
+		level--;
+	return home->ids[level];
+}
+
 static void context_records(const struct tables *t, const struct fw_arena *a, const struct seen *s,
 			    struct classes *may, struct classes *must)
 {
@@ -65,7 +82,8 @@ static void context_records(const struct tables *t, const struct fw_arena *a, co
 		if (d->n_user > 1)
 			u_may = u_must = FW_LEAF_VALUE(t_walk(t, d->user, s->uid));
 		if (d->n_cgroup > 1)
-			g_may = g_must = cgroup_column(t, d, s->home);
+			g_may = g_must = s->by_id ? cgroup_column_of(t, d, leaf_of(s->home)) :
+						    cgroup_column(t, d, s->home);
 	} else if (s->view == AFTER_CGROUP) {
 		u_may = d->user_may;
 		g_may = d->cgroup_may;
@@ -159,9 +177,9 @@ static void show(const struct seen *s, uint32_t got, uint32_t want)
 {
 	const struct packet *p = &s->p;
 
-	printf("# view %d direction %d ip %d proto %d sport %d dport %d type %d favoured %d known %x iface %u uid %u %s\n",
+	printf("# view %d direction %d ip %d proto %d sport %d dport %d type %d favoured %d known %x iface %u uid %u %s%s\n",
 	       s->view, s->direction, p->ip_version, p->proto, p->sport, p->dport, p->icmp_type, p->favoured,
-	       p->known, s->iface, s->uid, s->home->path);
+	       p->known, s->iface, s->uid, s->home->path, s->by_id ? " by id" : "");
 	printf("# src ");
 	for (int i = 0; i < 16; i++)
 		printf("%02x", p->src.b[i]);
@@ -204,54 +222,105 @@ static bool compare(const struct policy *p, const struct tables *t, size_t n)
 
 static unsigned int depth_seen;
 
-/* Lower the policy of the text and compare; prints what is wrong. */
-static bool try_policy(const char *text, size_t len, size_t packets)
+static const struct resolved world = {
+	.ifaces = ifaces, .n_ifaces = FW_COUNT(ifaces), .users = users, .n_users = FW_COUNT(users),
+	.cgroups = cgroups, .n_cgroups = FW_COUNT(cgroups), .members = members, .n_members = FW_COUNT(members),
+};
+
+/* The policy of the text, lowered to ${im}, which ${t} then is; NULL after saying what is wrong. */
+static struct policy *lower_text(const char *text, size_t len, const struct resolved *names, struct image *im,
+				 struct tables *t)
 {
-	struct resolved r = {
-		.ifaces = ifaces, .n_ifaces = FW_COUNT(ifaces), .users = users, .n_users = FW_COUNT(users),
-		.cgroups = cgroups, .n_cgroups = FW_COUNT(cgroups),
-	};
 	FILE *f = fmemopen((void *)text, len, "r");
-	struct tables t = {0};
-	struct image im = {0};
+	struct resolved r = *names;
 	const char *wrong;
 	struct policy *p;
 	uint32_t *ids;
-	unsigned int deep;
 	struct diag d;
-	bool good;
 
 	diag_init(&d, "unit_lower");
 	d.quiet = true;
 	p = ir_read(&d, f, "policy");
 	fclose(f);
 	if (!p)
-		return false;
+		return NULL;
 	ids = calloc(p->n_rules + 1, sizeof(*ids));
 	for (size_t i = 0; i < p->n_rules; i++)
 		ids[i] = FW_RULE_ID_FIRST + i;
 	r.ids = ids;
-	wrong = tables_lower(p, &r, &im);
+	wrong = tables_lower(p, &r, im);
+	free(ids);
 	if (wrong) {
 		printf("# %s\n", wrong);
-	} else {
-		/* as in the kernel: an array element of a power of two, and reads may touch its last byte */
-		t.mask = image_class(im.size) - 8;
-		im.data = realloc(im.data, image_class(im.size));
-		memset(im.data + im.size, 0xff, image_class(im.size) - im.size);
-		t.base = im.data;
+		policy_free(p);
+		return NULL;
 	}
-	good = !wrong && compare(p, &t, packets);
-	deep = wrong ? 0 : deepest((const struct fw_arena *)im.data);
+	/* as in the kernel: an array element of a power of two, and reads may touch its last byte */
+	t->mask = image_class(im->size) - 8;
+	im->data = realloc(im->data, image_class(im->size));
+	memset(im->data + im->size, 0xff, image_class(im->size) - im->size);
+	t->base = im->data;
+	return p;
+}
+
+/* Lower the policy of the text and compare; prints what is wrong. */
+static bool try_policy(const char *text, size_t len, size_t packets)
+{
+	struct tables t = {0};
+	struct image im = {0};
+	struct policy *p = lower_text(text, len, &world, &im, &t);
+	unsigned int deep;
+	bool good;
+
+	if (!p)
+		return false;
+	good = compare(p, &t, packets);
+	deep = deepest((const struct fw_arena *)im.data);
 	if (deep > FW_TRIE_DEPTH) {
 		printf("# a trie is %u deep\n", deep);
 		good = false;
 	}
 	depth_seen = deep > depth_seen ? deep : depth_seen;
 	image_free(&im);
-	free(ids);
 	policy_free(p);
 	return good;
+}
+
+/* Ids of members, of the policy's own cgroups, and beside them, looked up: thousands, as a kernel numbers them. */
+static void test_members(void)
+{
+	static const char text[] = "{\"ir_version\":1,\"rules\":[{\"name\":\"r\",\"priority\":1,\"direction\":"
+				   "\"egress\",\"cgroups\":[\"/a\",\"/a/b\"]}]}";
+	struct res_cgroup named[] = {{"/a", 5000, 1}, {"/gone", 0, 1}, {"/a/b", 6001, 2}};
+	static struct res_member many[4000];
+	struct resolved r = {.cgroups = named, .n_cgroups = FW_COUNT(named), .members = many};
+	static uint32_t want[12000]; /* column + 1 of each id */
+	struct image im = {0}, none = {0};
+	struct tables t;
+	const struct fw_arena *a;
+	unsigned int wrong = 0;
+
+	policy_free(lower_text(text, sizeof(text) - 1, &r, &none, &t));
+	want[5000] = 2;
+	want[6001] = 4;
+	while (r.n_members < FW_COUNT(many)) {
+		uint32_t id = 1 + rnd(FW_COUNT(want) - 1), cgroup = rnd(2) * 2;
+
+		if (want[id])
+			continue;
+		want[id] = cgroup + 2;
+		many[r.n_members++] = (struct res_member){id, cgroup};
+	}
+	policy_free(lower_text(text, sizeof(text) - 1, &r, &im, &t));
+	a = (const struct fw_arena *)im.data;
+	for (uint32_t id = 0; a && id < FW_COUNT(want); id++)
+		wrong += FW_LEAF_VALUE(t_walk(&t, a->dir[DIR_EGRESS].cgroup, id)) != want[id];
+	ok(a && !wrong, "ids of %zu cgroups below those of the policy, and others: %u wrong", r.n_members, wrong);
+	ok(a && a->dir[DIR_EGRESS].cgroup_levels == 6 && depth(im.data, a->dir[DIR_EGRESS].cgroup) <= FW_TRIE_DEPTH,
+	   "levels are those of the policy's own, and the trie is no deeper than a walk");
+	printf("# %zu bytes without them, %zu with\n", none.size, im.size);
+	image_free(&im);
+	image_free(&none);
 }
 
 static bool random_policies(const struct shape *shape, size_t n, size_t packets)
@@ -307,6 +376,7 @@ int main(void)
 		fflush(stdout);
 	}
 	ok(repeated_port(), "a port listed 65,536 times");
+	test_members();
 	printf("# %zu policies, %lu packets: %lu rule, %lu no rule, %lu undecided; deepest trie %u\n", total,
 	       compared, by_outcome[0], by_outcome[1], by_outcome[2], depth_seen);
 	ok(by_outcome[0] > compared / 10 && by_outcome[1] > compared / 50 && by_outcome[2] > compared / 200,

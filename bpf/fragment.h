@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Datagrams in pieces. Only the first fragment has ports, so it is judged, and if it passes it leaves an entry in the
+ * flow table by which the others follow it: each unit of 8 bytes once (overlapping fragments are what RFC 1858, RFC 3128
+ * and RFC 5722 warn of), with up to three gaps when they come out of order. */
+#ifndef FW_FRAGMENT_H
+#define FW_FRAGMENT_H
+
+#include "flow.h"
+
+#define FRAG_LOCK (1ULL << 15) /* flag of the word: somebody is at the ranges */
+#define FRAG_UNITS_MAX 8192
+
+/* Units [from, to) in ${f}'s ranges, which are ours. 0: they overlap, or there are too many gaps. */
+static __always_inline int frag_record(struct fw_flow *f, __u32 from, __u32 to, int last)
+{
+	__u32 done = f->done;
+	int placed = from == done;
+
+	if (from < done || (f->total && (to > f->total || last)))
+		return 0;
+	for (int i = 0; i < 6; i += 2) {
+		if (f->late[i + 1] && from < f->late[i + 1] && to > f->late[i])
+			return 0;
+		if (last && f->late[i + 1] > to)
+			return 0;
+	}
+	if (placed)
+		done = to;
+	for (int i = 0; i < 6 && !placed; i += 2) {
+		if (f->late[i + 1] && f->late[i + 1] == from) {
+			f->late[i + 1] = to;
+			placed = 1;
+		} else if (f->late[i + 1] && f->late[i] == to) {
+			f->late[i] = from;
+			placed = 1;
+		}
+	}
+	for (int i = 0; i < 6 && !placed; i += 2) {
+		if (f->late[i + 1])
+			continue;
+		f->late[i] = from;
+		f->late[i + 1] = to;
+		placed = 1;
+	}
+	/* what waited for these units, in whatever order it stands */
+	for (int i = 0; i < 9; i++) {
+		int k = i % 3 * 2;
+
+		if (f->late[k + 1] && f->late[k] == done) {
+			done = f->late[k + 1];
+			f->late[k] = f->late[k + 1] = 0;
+		}
+	}
+	f->done = done;
+	if (last && placed)
+		f->total = to;
+	return placed;
+}
+
+/* From here on ${p} is found by its datagram. IPv6 tells those apart by addresses and identification alone (RFC 8200,
+ * 4.5). */
+static __always_inline void frag_key(struct packet *p, __u32 hook)
+{
+	p->sport = p->frag_id;
+	p->dport = p->frag_id >> 16;
+	if (p->ip_version == 6)
+		p->proto = 44;
+	p->tuple_hook = hook + 1;
+	p->tuple_iface = p->ifindex;
+}
+
+/* The entry of the datagram of ${p}, or FLOW_NOWHERE. */
+__noinline __u64 fw_frag_find(const struct packet *p)
+{
+	struct flow_hash h;
+
+	if (!p)
+		return FLOW_NOWHERE;
+	flow_hash(0, (const struct fw_tuple *)p, &h);
+	return flow_search(0, &h, (const struct fw_tuple *)p);
+}
+
+/* A later fragment, whose datagram has the entry ${ref}. 0: no; else 1 << 32 | the counter id of what let the first one
+ * pass. */
+__noinline __u64 fw_frag_later(const struct packet *p, __u64 ref, __u32 slot)
+{
+	__u32 from, to, way, ok = 0, last;
+	struct fw_flow_bucket *b;
+	const struct fw_arena *a;
+	__u64 word, id;
+
+	if (!p)
+		return 0;
+	a = arena_in(slot);
+	from = p->frag_at;
+	to = from + (p->frag_len + 7) / 8;
+	last = p->frag_last;
+	if (!a || to == from || to > FRAG_UNITS_MAX || (!last && p->frag_len & 7))
+		return 0;
+	b = flow_at(ref, &way);
+	if (!b)
+		return 0;
+	id = 1ULL << 32 | FW_FLOW_RULE(b->flow[way].stamp);
+	FW_NO_UNROLL
+	for (int i = 0; i < 16; i++) {
+		word = flow_word(b, way);
+		if (FW_FLOW_STATE(word) != FW_FLOW_FRAGMENT || flow_expired(word, bpf_jiffies64(), a->tmo) ||
+		    FW_FLOW_VERSION(word) != FLOW_REF_VERSION(ref))
+			return 0;
+		if (!(word & FRAG_LOCK) && flow_swap(b, way, word, word | FRAG_LOCK)) {
+			ok = frag_record(&b->flow[way], from, to, last);
+			if (ok && b->flow[way].total && b->flow[way].done == b->flow[way].total)
+				flow_release(b, way, word | FRAG_LOCK);
+			else
+				*(volatile __u64 *)&b->word[way] = word;
+			return ok ? id : 0;
+		}
+	}
+	return id; /* another CPU is at it all the time: the receiver sees to overlaps, too */
+}
+
+#endif
