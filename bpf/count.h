@@ -42,4 +42,15 @@ static __always_inline void count(__u32 id, enum counted what, __u32 bytes)
 	}
 }
 
+/* One more of a field of struct fw_state_stats. */
+#define STAT(field) __builtin_offsetof(struct fw_state_stats, field)
+static __always_inline void state_stat(__u32 off)
+{
+	__u32 zero = 0;
+	void *s = bpf_map_lookup_elem(&state_stats, &zero);
+
+	if (s)
+		__sync_fetch_and_add((__u64 *)(s + off), 1);
+}
+
 #endif

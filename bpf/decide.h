@@ -106,6 +106,21 @@ __noinline __u32 fw_classify_call(const struct packet *p, const struct query *q)
 	return first_rule(&t, &a->dir[FW_EGRESS], p, q, 1, 1);
 }
 
+/* And for cgroup ingress, whose ways to get here are too many for the verifier's budget. */
+__noinline __u32 fw_classify_received(const struct packet *p, const struct query *q)
+{
+	const struct fw_arena *a;
+	struct tables t;
+
+	if (!p || !q)
+		return FW_NO_RULE;
+	a = arena_in(q->slot);
+	if (!a)
+		return FW_NO_RULE;
+	t.base = (const __u8 *)a;
+	return first_rule(&t, &a->dir[FW_INGRESS], p, q, 0, 0);
+}
+
 static __always_inline __u32 classify(const struct setting *s, const struct packet *p, const struct hook *h)
 {
 	const struct fw_dir *d = &ARENA(s)->dir[h->direction];
@@ -113,10 +128,12 @@ static __always_inline __u32 classify(const struct setting *s, const struct pack
 
 	if (h->is_call || d->ctx)
 		query_context(s, d, h, &q);
-	if (!h->is_call)
-		return first_rule(&s->t, d, p, &q, 0, h->id == FW_HOOK_TC_EGRESS && s->judged);
 	q.slot = s->slot;
-	return fw_classify_call(p, &q);
+	if (h->is_call)
+		return fw_classify_call(p, &q);
+	if (h->id == FW_HOOK_CGROUP_INGRESS)
+		return fw_classify_received(p, &q);
+	return first_rule(&s->t, d, p, &q, 0, h->id == FW_HOOK_TC_EGRESS && s->judged);
 }
 
 /* ---- act ---- */
@@ -424,11 +441,13 @@ static __always_inline void find_related(void *ctx, const struct setting *s, con
 					 const struct hook *h, struct flow_found *f)
 {
 	struct fw_flow_bucket *b;
-	__u32 way;
+	struct fw_tuple k;
+	__u32 way, ends;
 
-	f->ref = h->id == FW_HOOK_XDP ? fw_related_xdp(ctx, p, s->slot) : fw_related_skb(ctx, p, s->slot);
-	if (f->ref == FLOW_NOWHERE) /* and an error makes no flow */
+	ends = h->id == FW_HOOK_XDP ? fw_related_xdp(ctx, p, &k) : fw_related_skb(ctx, p, &k);
+	if (ends == FLOW_NONE)
 		return;
+	f->ref = fw_related_flow(&k, s->slot, ends);
 	b = flow_at(f->ref, &way);
 	if (!b)
 		return;
@@ -447,7 +466,7 @@ static __always_inline enum answer act_later(const struct setting *s, struct pac
 
 	if (!s->owner)
 		return PASS; /* the datagram was judged when it was whole, or its pieces were */
-	frag_key(p, h->id);
+	frag_key(p, h->id, h->any_netns ? 0 : p->ifindex);
 	first = fw_frag_later(p, fw_frag_find(p), s->slot);
 	p->proto = proto;
 	if (!first)
@@ -462,14 +481,14 @@ static __always_inline enum answer judge(void *ctx, const struct setting *s, str
 {
 	const struct fw_dir *d = &ARENA(s)->dir[h->direction];
 	struct flow_found f;
-	__u64 same = FLOW_NOWHERE - ARENA(s)->zero;
+	__u64 same = FLOW_NOWHERE;
 	__u32 rule;
 
 	/* Before it has both ends a call can't be of a flow; if it might be a reply to one, its packet is judged. */
 	if (ARENA(s)->flags & FW_ARENA_STATEFUL && h->is_call && p->known & FW_EV_SPORT && !(p->known & FW_EV_SADDR))
 		return PASS;
 	if (ARENA(s)->flags & FW_ARENA_STATEFUL && (!h->is_call || p->known & FW_EV_SADDR)) {
-		if (p->frag == FW_FRAG_LATER)
+		if (p->frag == FW_FRAG_LATER || frag_first_odd(p))
 			return act_later(s, p, h);
 		flow_find(ARENA(s), p, &f);
 		if (!h->is_call && p->icmp_error)
@@ -481,6 +500,8 @@ static __always_inline enum answer judge(void *ctx, const struct setting *s, str
 		    flow_event(p->tcp_flags) != FLOW_SYN)
 			return act_without_rule(s, p, h, FW_REASON_INVALID, 0, 0);
 	}
+	/* From here on the verifier is to know the same whichever way it came. */
+	same ^= *(const volatile __u64 *)&ARENA(s)->zero;
 	rule = classify(s, p, h);
 	if (rule == UNDECIDED)
 		return PASS;
@@ -505,7 +526,7 @@ static __always_inline enum answer decide(void *ctx, const struct setting *s, st
 					0);
 	answer = judge(ctx, s, p, h);
 	if (!h->is_call && p->frag == FW_FRAG_FIRST && answer == PASS && s->owner && ARENA(s)->flags & FW_ARENA_STATEFUL) {
-		frag_key(p, h->id);
+		frag_key(p, h->id, h->any_netns ? 0 : p->ifindex);
 		fw_flow_create(p, FLOW_FRAGMENT, s->slot, fw_frag_find(p));
 	}
 	return answer;

@@ -55,66 +55,76 @@ static __always_inline void fill_event(struct fw_event *e, const struct packet *
 }
 
 /* Per-rule limit on events, so that a flood of denials can't flood the log. 1: show. */
-static __always_inline int log_allowed(const struct fw_arena *a, struct fw_event *e)
+static __always_inline int log_allowed(const struct fw_arena *a, struct fw_log_limit *l, __u64 now)
 {
-	struct fw_log_limit *l;
-
-	if (!a->log_interval)
-		return 1;
-	l = bpf_map_lookup_elem(&log_limits, &e->rule);
-	if (!l)
-		return 1;
-	if (!gcra(&l->arrival, e->time, a->log_interval, a->log_tolerance)) {
-		__sync_fetch_and_add(&l->suppressed, 1);
-		return 0;
-	}
-	if (l->suppressed)
-		e->suppressed = __sync_lock_test_and_set(&l->suppressed, 0);
-	return 1;
+	return !a->log_interval || gcra(&l->arrival, now, a->log_interval, a->log_tolerance);
 }
 
-static __always_inline void send_event(struct fw_readers *r, struct fw_event *e)
+static __always_inline void suppress(struct fw_log_limit *l, __u64 claimed)
 {
-	for (__u32 i = 0; i < FW_RINGS; i++) {
-		__u32 n = i;
-		void *ring;
+	for (__u32 i = 0; i < FW_RINGS; i++)
+		if (claimed >> i & 1)
+			__sync_fetch_and_add(&l->suppressed[i], 1);
+}
 
-		if (!(r->claimed >> i & 1))
-			continue;
-		ring = bpf_map_lookup_elem(&rings, &n);
-		if (!ring)
-			continue;
-		/* a wake-up costs microseconds: the reader polls, and only every so many events push it */
-		__u64 flags = (r->sent[i] + 1) % FW_WAKE_EVERY ? BPF_RB_NO_WAKEUP : BPF_RB_FORCE_WAKEUP;
+/* The record to ring ${i}, with what was suppressed for its reader since the last one. What the record doesn't take
+ * there goes back, so that for each reader nothing is ever told twice or not at all. */
+static __always_inline void send_to(struct fw_readers *r, struct fw_log_limit *l, struct fw_event *e, __u32 i)
+{
+	/* a wake-up costs microseconds: the reader polls, and only every so many events push it */
+	__u64 flags = (r->sent[i] + 1) % FW_WAKE_EVERY ? BPF_RB_NO_WAKEUP : BPF_RB_FORCE_WAKEUP, left = 0;
+	__u32 key = i; /* of its own: the verifier forgets what a key was */
+	void *ring = bpf_map_lookup_elem(&rings, &key);
 
-		if (bpf_ringbuf_output(ring, e, sizeof(*e), flags)) {
-			__sync_fetch_and_add(&r->lost[i], 1);
-			count(e->rule, COUNT_LOST, 1);
-		} else {
-			__sync_fetch_and_add(&r->sent[i], 1);
-		}
+	if (*(volatile __u64 *)&l->suppressed[i])
+		left = __sync_lock_test_and_set(&l->suppressed[i], 0);
+	e->suppressed = left > ~0u ? ~0u : left;
+	if (ring && !bpf_ringbuf_output(ring, e, sizeof(*e), flags)) {
+		__sync_fetch_and_add(&r->sent[i], 1);
+		left -= e->suppressed;
+	} else {
+		__sync_fetch_and_add(&l->lost[i], 1);
+		__sync_fetch_and_add(&r->lost[i], 1);
+		count(e->rule, COUNT_LOST, 1);
 	}
+	if (left)
+		__sync_fetch_and_add(&l->suppressed[i], left);
 }
 
 static __always_inline void emit_from(const struct fw_arena *a, const struct packet *p, const struct judged *j,
 				      int is_call)
 {
-	__u32 zero = 0;
-	struct fw_readers *r = bpf_map_lookup_elem(&readers, &zero);
+	__u32 key = 0;
+	struct fw_readers *r = bpf_map_lookup_elem(&readers, &key);
+	struct fw_log_limit *l;
 	struct fw_event e = {};
+	__u64 claimed, now;
 
-	if (!r || !r->claimed)
+	if (!r)
 		return;
+	/* once: an event belongs to a reader or it doesn't */
+	claimed = *(volatile __u64 *)&r->claimed;
+	if (!claimed)
+		return;
+	key = j->id;
+	l = bpf_map_lookup_elem(&log_limits, &key);
+	if (!l) /* nor is it counted */
+		return;
+	now = bpf_ktime_get_boot_ns();
+	if (!j->unlimited && !log_allowed(a, l, now)) {
+		suppress(l, claimed);
+		return;
+	}
 	fill_event(&e, p, j);
-	e.time = bpf_ktime_get_boot_ns();
-	if (!j->unlimited && !log_allowed(a, &e))
-		return;
+	e.time = now;
 	if (is_call) {
 		e.pid = bpf_get_current_pid_tgid() >> 32;
 		bpf_get_current_comm(e.comm, sizeof(e.comm));
 		e.known |= FW_EV_TASK;
 	}
-	send_event(r, &e);
+	for (__u32 i = 0; i < FW_RINGS; i++)
+		if (claimed >> i & 1)
+			send_to(r, l, &e, i);
 }
 
 /* Functions of their own, so that the record doesn't add to the stack of decide() (512 bytes in all). */

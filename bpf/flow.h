@@ -127,8 +127,8 @@ static __always_inline void flow_find(const struct fw_arena *a, const struct pac
 	f->word = f->stamp = a->zero;
 	if (ends == FLOW_NONE)
 		return;
-	f->ref = flow_lookup(p) + a->zero;
-	b = flow_at(f->ref, &way);
+	f->ref = flow_lookup(p);
+	b = flow_at(f->ref ^ a->zero, &way); /* none for FLOW_NOWHERE */
 	if (!b)
 		return;
 	f->word = flow_word(b, way);
@@ -185,16 +185,6 @@ static __always_inline void flow_stamp(const struct fw_arena *a, struct flow_fou
 		f->word = word;
 	f->stamp = stamp;
 }
-
-static __always_inline void state_stat(__u32 off)
-{
-	__u32 zero = 0;
-	void *s = bpf_map_lookup_elem(&state_stats, &zero);
-
-	if (s)
-		__sync_fetch_and_add((__u64 *)(s + off), 1);
-}
-#define STAT(field) __builtin_offsetof(struct fw_state_stats, field)
 
 static __always_inline void flow_account(enum flow_taken taken, int fragment)
 {

@@ -8,15 +8,16 @@
 #include "flow.h"
 
 #define FRAG_LOCK (1ULL << 15) /* flag of the word: somebody is at the ranges */
-#define FRAG_UNITS_MAX 8192
+#define FRAG_BYTES_MAX 65535   /* of a datagram: IPv4 with its header, IPv6 without it and the fragment header */
 
-/* Units [from, to) in ${f}'s ranges, which are ours. 0: they overlap, or there are too many gaps. */
+/* Units [from, to) in ${f}'s ranges, which are ours: no two of them touch each other or ${done}. 0: they overlap, or
+ * there are too many gaps. */
 static __always_inline int frag_record(struct fw_flow *f, __u32 from, __u32 to, int last)
 {
-	__u32 done = f->done;
-	int placed = from == done;
+	__u32 end = last ? to : f->total;
+	int placed;
 
-	if (from < done || (f->total && (to > f->total || last)))
+	if (from < f->done || (f->total && (to > f->total || last)))
 		return 0;
 	for (int i = 0; i < 6; i += 2) {
 		if (f->late[i + 1] && from < f->late[i + 1] && to > f->late[i])
@@ -24,17 +25,20 @@ static __always_inline int frag_record(struct fw_flow *f, __u32 from, __u32 to, 
 		if (last && f->late[i + 1] > to)
 			return 0;
 	}
-	if (placed)
-		done = to;
-	for (int i = 0; i < 6 && !placed; i += 2) {
-		if (f->late[i + 1] && f->late[i + 1] == from) {
-			f->late[i + 1] = to;
-			placed = 1;
-		} else if (f->late[i + 1] && f->late[i] == to) {
-			f->late[i] = from;
-			placed = 1;
-		}
+	for (int i = 0; i < 6; i += 2) {
+		if (!f->late[i + 1])
+			continue;
+		if (f->late[i + 1] == from)
+			from = f->late[i];
+		else if (f->late[i] == to)
+			to = f->late[i + 1];
+		else
+			continue;
+		f->late[i] = f->late[i + 1] = 0;
 	}
+	placed = from == f->done;
+	if (placed)
+		f->done = to;
 	for (int i = 0; i < 6 && !placed; i += 2) {
 		if (f->late[i + 1])
 			continue;
@@ -42,31 +46,21 @@ static __always_inline int frag_record(struct fw_flow *f, __u32 from, __u32 to, 
 		f->late[i + 1] = to;
 		placed = 1;
 	}
-	/* what waited for these units, in whatever order it stands */
-	for (int i = 0; i < 9; i++) {
-		int k = i % 3 * 2;
-
-		if (f->late[k + 1] && f->late[k] == done) {
-			done = f->late[k + 1];
-			f->late[k] = f->late[k + 1] = 0;
-		}
-	}
-	f->done = done;
-	if (last && placed)
-		f->total = to;
+	if (placed)
+		f->total = end;
 	return placed;
 }
 
 /* From here on ${p} is found by its datagram. IPv6 tells those apart by addresses and identification alone (RFC 8200,
- * 4.5). */
-static __always_inline void frag_key(struct packet *p, __u32 hook)
+ * 4.5). ${ifindex}: 0 at hooks that see several network namespaces, where p->ifindex may have been forgotten. */
+static __always_inline void frag_key(struct packet *p, __u32 hook, __u32 ifindex)
 {
 	p->sport = p->frag_id;
 	p->dport = p->frag_id >> 16;
 	if (p->ip_version == 6)
 		p->proto = 44;
 	p->tuple_hook = hook + 1;
-	p->tuple_iface = p->ifindex;
+	p->tuple_iface = ifindex;
 }
 
 /* The entry of the datagram of ${p}, or FLOW_NOWHERE. */
@@ -80,11 +74,17 @@ __noinline __u64 fw_frag_find(const struct packet *p)
 	return flow_search(0, &h, (const struct fw_tuple *)p);
 }
 
-/* A later fragment, whose datagram has the entry ${ref}. 0: no; else 1 << 32 | the counter id of what let the first one
+/* A first fragment that is empty or leaves part of a unit to the next, which no sender does. */
+static __always_inline int frag_first_odd(const struct packet *p)
+{
+	return p->frag && (p->frag_len & 7 || !p->frag_len);
+}
+
+/* A later fragment (or an odd first one: never), whose datagram has the entry ${ref}. 0: no; else 1 << 32 | the counter id of what let the first one
  * pass. */
 __noinline __u64 fw_frag_later(const struct packet *p, __u64 ref, __u32 slot)
 {
-	__u32 from, to, way, ok = 0, last;
+	__u32 from, to, way, ok = 0, last, bytes;
 	struct fw_flow_bucket *b;
 	const struct fw_arena *a;
 	__u64 word, id;
@@ -95,7 +95,8 @@ __noinline __u64 fw_frag_later(const struct packet *p, __u64 ref, __u32 slot)
 	from = p->frag_at;
 	to = from + (p->frag_len + 7) / 8;
 	last = p->frag_last;
-	if (!a || to == from || to > FRAG_UNITS_MAX || (!last && p->frag_len & 7))
+	bytes = from * 8 + p->length - (p->ip_version == 6 ? 48 : 0);
+	if (!a || to == from || bytes > FRAG_BYTES_MAX || (!last && p->frag_len & 7))
 		return 0;
 	b = flow_at(ref, &way);
 	if (!b)
@@ -111,8 +112,8 @@ __noinline __u64 fw_frag_later(const struct packet *p, __u64 ref, __u32 slot)
 			ok = frag_record(&b->flow[way], from, to, last);
 			if (ok && b->flow[way].total && b->flow[way].done == b->flow[way].total)
 				flow_release(b, way, word | FRAG_LOCK);
-			else
-				*(volatile __u64 *)&b->word[way] = word;
+			else /* unless it has been taken meanwhile */
+				flow_swap(b, way, word | FRAG_LOCK, word);
 			return ok ? id : 0;
 		}
 	}

@@ -231,6 +231,8 @@ static __always_inline int cgroup_skb(struct __sk_buff *ctx, const struct hook *
 		return 1;
 	empty_packet(&s, &p);
 	s.iface_row = ARENA(&s)->zero;
+	if (hook->direction == FW_INGRESS)
+		s.owner = ARENA(&s)->zero ^ 1;
 	p.ifindex = ctx->ifindex;
 	/* Sockets of other network namespaces have other interfaces of the same number. */
 	if (ARENA(&s)->flags & FW_ARENA_IFACES && sk_netns(s.sk) == ARENA(&s)->netns) {

@@ -65,8 +65,9 @@ struct fw_counter {
 /* ---- event rings ---- */
 
 /* Pinned as maps/ringN/events (bpffs allows no dots in names), N < FW_RINGS, each with at most one reader: it
- * holds flock(LOCK_EX) on the directory maps/ringN, empties the ring, and sets bit N in fw_readers.claimed; programs write only to
- * claimed rings. */
+ * holds flock(LOCK_EX) on the directory maps/ringN, sees to it that no program still writes there (bit N in
+ * fw_readers.claimed clear, and an RCU grace period after that), empties the ring, zeroes its counts in log_limits, and sets
+ * the bit; programs look at it once per event and write only to claimed rings. */
 #define FW_RINGS 4
 #define FW_RING_BYTES (1u << 20) /* each; a reader maps it, and is to stay below 4 MB */
 #define FW_RING_DIR "ring%d" /* below maps/ */
@@ -115,10 +116,15 @@ struct fw_event {
 	__u8 comm[FW_COMM_LEN];
 };
 
-/* Log limit: element of array "log_limits", indexed by counter id. */
+/* Log limit: element of the mmapable array "log_limits", indexed by counter id; one cache line. Of every event of the
+ * id that a program decides with bit N set, ring N either has the record, or it is counted in one of these. So for each
+ * rule and reader records + their suppressed + suppressed[N] + lost[N] = decisions, exactly, as soon as the programs that
+ * are under way have ended. A reader may take what is there by exchanging it for 0. */
 struct fw_log_limit {
-	__u64 arrival;	  /* GCRA: theoretical arrival time, CLOCK_BOOTTIME ns */
-	__u64 suppressed; /* events left out since the last one shown */
+	__u64 arrival;		    /* GCRA: theoretical arrival time, CLOCK_BOOTTIME ns; the same for all readers */
+	__u64 suppressed[FW_RINGS]; /* events left out by the limit, since the last record in the ring */
+	__u32 lost[FW_RINGS];	    /* events that did not fit into the ring; counted here before in fw_readers.lost */
+	__u64 pad;
 };
 
 /* ---- the control word ---- */
@@ -315,6 +321,7 @@ struct fw_limit_key {
 FW_ASSERT_SIZE(struct fw_counter, 64);
 FW_ASSERT_SIZE(struct fw_readers, 8 + 16 * FW_RINGS);
 FW_ASSERT_SIZE(struct fw_event, 120);
+FW_ASSERT_SIZE(struct fw_log_limit, 64);
 FW_ASSERT_SIZE(struct fw_control, 8);
 FW_ASSERT_SIZE(struct fw_meta, 136);
 FW_ASSERT_SIZE(struct fw_meta_rule, 24);

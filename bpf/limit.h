@@ -7,6 +7,7 @@
 
 #include <bpf/bpf_helpers.h>
 
+#include "count.h"
 #include "maps.h"
 #include "packet.h"
 
@@ -50,8 +51,10 @@ static __noinline enum limited limit_packet(const struct packet *p, const struct
 	}
 	arrival = bpf_map_lookup_elem(&limits, &key);
 	if (!arrival) {
-		if (!bpf_map_update_elem(&limits, &key, &first, BPF_NOEXIST))
+		if (!bpf_map_update_elem(&limits, &key, &first, BPF_NOEXIST)) {
+			state_stat(STAT(limits_created));
 			return LIMIT_WITHIN;
+		}
 		arrival = bpf_map_lookup_elem(&limits, &key); /* another CPU was first */
 		if (!arrival)
 			return LIMIT_NO_MEMORY;

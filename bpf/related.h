@@ -15,21 +15,16 @@
 	(1u << FW_FLOW_SYN_SENT | 1u << FW_FLOW_PICKED_UP | 1u << FW_FLOW_UDP_NEW | 1u << FW_FLOW_ICMP_NEW |          \
 	 1u << FW_FLOW_NEW | 1u << FW_FLOW_FRAGMENT)
 
-/* Addresses and protocol of the IP header at ${c->off} into ${k}; ${c->off} moves behind it. 0: cannot be told. ${zero} is 0,
- * which the verifier doesn't know: known bytes would have it walk what follows once for each IP version. */
-static __always_inline int related_ip4(struct cursor *c, struct fw_tuple *k, __u32 zero)
+/* Addresses and protocol of the IP header at ${c->off} into ${k}; ${c->off} moves behind it. 0: cannot be told. */
+static __always_inline int related_ip4(struct cursor *c, struct fw_tuple *k)
 {
 	struct ip4_header h;
 
 	if (load(c, c->off, &h, sizeof(h)) || h.ihl_version >> 4 != 4 || (h.ihl_version & 15) < 5 ||
 	    h.frag & fw_be16(0x1fff))
 		return 0;
-	((union fw_addr *)k->src)->d[0] = zero;
-	((union fw_addr *)k->src)->w[2] = fw_be32(0xffff) + zero;
-	((union fw_addr *)k->src)->w[3] = h.src;
-	((union fw_addr *)k->dst)->d[0] = zero;
-	((union fw_addr *)k->dst)->w[2] = fw_be32(0xffff) + zero;
-	((union fw_addr *)k->dst)->w[3] = h.dst;
+	fw_addr_set4((union fw_addr *)k->src, h.src);
+	fw_addr_set4((union fw_addr *)k->dst, h.dst);
 	k->proto = h.proto;
 	c->off += (h.ihl_version & 15) * 4;
 	return 1;
@@ -54,81 +49,85 @@ static __always_inline int related_ip6(struct cursor *c, struct fw_tuple *k)
 	return 1;
 }
 
-/* The ports, of which 8 bytes are there by RFC 792. */
-static __always_inline int related_ports(const struct cursor *c, struct fw_tuple *k, int v6)
+/* The ports, of which 8 bytes are there by RFC 792. Which end can have sent this. */
+static __always_inline enum flow_ends related_ports(const struct cursor *c, struct fw_tuple *k, int v6)
 {
 	__u8 h[8];
 
 	if (load(c, c->off, h, sizeof(h)))
-		return 0;
+		return FLOW_NONE;
 	if (fw_has_ports(k->proto)) {
 		k->sport = h[0] << 8 | h[1];
 		k->dport = h[2] << 8 | h[3];
-		return 1;
+		return FLOW_ANY;
 	}
-	if (k->proto == (v6 ? 58 : 1)) {
-		if (h[0] != (v6 ? ICMP6_ECHO : ICMP_ECHO) && h[0] != (v6 ? ICMP6_ECHO_REPLY : ICMP_ECHO_REPLY))
-			return 0;
-		__builtin_memcpy(&k->sport, h + 4, 2);
-		k->dport = k->sport;
-	}
-	return 1;
+	if (k->proto != (v6 ? 58 : 1))
+		return FLOW_ANY;
+	__builtin_memcpy(&k->sport, h + 4, 2);
+	k->dport = k->sport;
+	if (h[0] == (v6 ? ICMP6_ECHO : ICMP_ECHO))
+		return FLOW_REQUEST;
+	return h[0] == (v6 ? ICMP6_ECHO_REPLY : ICMP_ECHO_REPLY) ? FLOW_REPLY : FLOW_NONE;
 }
 
-/* The flow that the error ${p} is about, or FLOW_NOWHERE. */
-static __always_inline __u64 related(struct cursor *c, const struct packet *p, __u32 slot)
+/* The tuple of the packet that the error ${p} carries into ${k}, and which end can have sent it. FLOW_NONE: there is no
+ * such packet, or it was not sent by the host that the error goes to. */
+static __always_inline int related(struct cursor *c, const struct packet *p, struct fw_tuple *k)
+{
+	int v6, ends;
+
+	if (!p || !k)
+		return FLOW_NONE;
+	v6 = p->ip_version == 6;
+	k->d[4] = 0;
+	c->off = p->l4_at + 8;
+	if (!(v6 ? related_ip6(c, k) : related_ip4(c, k)))
+		return FLOW_NONE;
+	ends = related_ports(c, k, v6);
+	return p->dst.d[0] == k->d[0] && p->dst.d[1] == k->d[1] ? ends : FLOW_NONE;
+}
+
+/* Per kind of context, as fw_parse_*(). */
+__noinline int fw_related_xdp(struct xdp_md *ctx, const struct packet *p, struct fw_tuple *k)
+{
+	struct cursor c = {
+		.data = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end, .ctx = ctx, .is_xdp = 1,
+	};
+
+	return related(&c, p, k);
+}
+
+__noinline int fw_related_skb(struct __sk_buff *ctx, const struct packet *p, struct fw_tuple *k)
+{
+	struct cursor c = { .data = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end, .ctx = ctx };
+
+	return related(&c, p, k);
+}
+
+/* The live flow of ${k}, a packet that one of ${ends} has sent, or FLOW_NOWHERE. */
+__noinline __u64 fw_related_flow(const struct fw_tuple *k, __u32 slot, __u32 ends)
 {
 	struct fw_flow_bucket *b;
 	const struct fw_arena *a;
 	struct flow_hash h;
 	__u32 way, state;
-	struct fw_tuple k;
 	__u64 ref, word;
-	int v6;
 
-	if (!p)
-		return FLOW_NOWHERE;
-	v6 = p->ip_version == 6;
 	a = arena_in(slot);
-	if (!a)
+	if (!a || !k)
 		return FLOW_NOWHERE;
-	k.d[4] = a->zero;
-	c->off = p->l4_at + 8;
-	if (!(v6 ? related_ip6(c, &k) : related_ip4(c, &k, a->zero)) || !related_ports(c, &k, v6))
-		return FLOW_NOWHERE;
-	if (p->dst.d[0] != ((union fw_addr *)k.src)->d[0] || p->dst.d[1] != ((union fw_addr *)k.src)->d[1])
-		return FLOW_NOWHERE;
-	flow_hash(0, &k, &h);
-	ref = flow_search(0, &h, &k);
-	if (ref == FLOW_NOWHERE)
-		return ref;
-	b = flow_at(ref, &way);
+	flow_hash(0, k, &h);
+	ref = flow_search(0, &h, k);
+	b = flow_at(ref, &way); /* none for FLOW_NOWHERE */
 	if (!b)
 		return FLOW_NOWHERE;
 	word = flow_word(b, way);
 	state = FW_FLOW_STATE(word) & (FW_FLOW_STATE_ROOM - 1);
 	if (state <= FW_FLOW_BUSY || flow_expired(word, bpf_jiffies64(), a->tmo))
 		return FLOW_NOWHERE;
-	if (FLOW_REF_REPLY(ref) && FLOW_UNANSWERED >> state & 1)
+	if (ends == (FLOW_REF_REPLY(ref) ? FLOW_REQUEST : FLOW_REPLY) || (FLOW_REF_REPLY(ref) && FLOW_UNANSWERED >> state & 1))
 		return FLOW_NOWHERE;
 	return ref;
-}
-
-/* Per kind of context, as fw_parse_*(). */
-__noinline __u64 fw_related_xdp(struct xdp_md *ctx, const struct packet *p, __u32 slot)
-{
-	struct cursor c = {
-		.data = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end, .ctx = ctx, .is_xdp = 1,
-	};
-
-	return related(&c, p, slot);
-}
-
-__noinline __u64 fw_related_skb(struct __sk_buff *ctx, const struct packet *p, __u32 slot)
-{
-	struct cursor c = { .data = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end, .ctx = ctx };
-
-	return related(&c, p, slot);
 }
 
 #endif

@@ -130,8 +130,7 @@ struct fw_arena {
 	__u32 cgroup_level; /* its depth */
 	__u32 tmo[FW_FLOW_STATE_ROOM]; /* enum fw_flow_state to the longest idle time, in jiffies */
 	__u32 jiffies_per_s;
-	__u32 zero; /* always 0, which the verifier doesn't know (parse_fast) */
-	__u32 pad;
+	__u32 zero, zero2; /* always 0, which the verifier doesn't know; read together, too */
 	__u32 by_id, n_ids; /* u32[n_ids]: counter id to offset of its struct fw_rate, or 0 */
 	__u64 log_interval, log_tolerance; /* ns, as fw_rule_rec's; interval 0: no limit */
 	struct fw_dir dir[2];

@@ -153,8 +153,8 @@ static int finish(struct mon *m, const struct request *r, int status)
 		status = EXIT_SYSTEM;
 	}
 	if (r->verbose)
-		complain("%llu events seen, %llu printed, %llu lost", (unsigned long long)m->seen,
-			 (unsigned long long)m->printed, (unsigned long long)m->lost);
+		complain("%llu events seen, %llu printed, %llu suppressed, %llu lost", (unsigned long long)m->seen,
+			 (unsigned long long)m->printed, (unsigned long long)m->suppressed, (unsigned long long)m->lost);
 	line_out_free(&m->out);
 	filter_free(&m->filter);
 	return status;

@@ -37,7 +37,7 @@ void event_rule_free(struct event_rule *r);
 /* A recorded comm can be longer than the kernel's 16 bytes: each of them may have become U+FFFD. */
 #define EVENT_COMM_MAX (3 * FW_COMM_LEN)
 
-enum event_type { EVENT_VERDICT, EVENT_META, EVENT_LOST };
+enum event_type { EVENT_VERDICT, EVENT_META, EVENT_LOST, EVENT_SUPPRESSED };
 
 /* What a generation says about itself. */
 struct event_meta {
@@ -56,7 +56,10 @@ struct event {
 	const char *comm;  /* EVENT_VERDICT with FW_EV_TASK: comm_len bytes, as the kernel has them */
 	uint32_t comm_len; /* at most EVENT_COMM_MAX */
 	const struct event_meta *meta; /* EVENT_META */
-	uint64_t count;		       /* EVENT_LOST: events lost since the last record */
+	/* EVENT_LOST, EVENT_SUPPRESSED: how many events of this rule since the last such record. If no rule decided, why:
+	 * reason is other than FW_REASON_RULE, and direction is known. */
+	uint64_t count;
+	uint8_t reason, direction;
 };
 
 /* The longest line of any printer: up to four names and texts of LABEL_MAX bytes, each six times as long when

@@ -164,7 +164,7 @@ static bool value_holds(enum filter_kind kind, const struct filter_value *v, con
 	case FILTER_VERDICT:
 		return e->verdict == v->number;
 	case FILTER_REASON:
-		return e->reason == v->number;
+		return (e ? e->reason : ev->reason) == v->number;
 	case FILTER_DIRECTION:
 		return e->direction == v->number;
 	case FILTER_RULE:
@@ -192,9 +192,14 @@ static bool value_holds(enum filter_kind kind, const struct filter_value *v, con
 
 bool filter_pass(const struct event_filter *f, const struct event *ev)
 {
-	if (ev->type != EVENT_VERDICT)
+	unsigned int left = f->used;
+
+	/* how many events of a rule were left out is of interest to whoever wants its events; of the rest nothing is known */
+	if (ev->type == EVENT_SUPPRESSED)
+		left &= 1u << FILTER_RULE | 1u << FILTER_REASON;
+	else if (ev->type != EVENT_VERDICT)
 		return true;
-	for (unsigned int left = f->used; left; left &= left - 1) {
+	for (; left; left &= left - 1) {
 		enum filter_kind kind = (enum filter_kind)__builtin_ctz(left);
 		bool any = false;
 

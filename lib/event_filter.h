@@ -35,7 +35,8 @@ struct event_filter {
  * cgroup path may start with the mount point of cgroup v2. */
 const char *filter_add(struct event_filter *f, enum filter_kind kind, const char *text);
 
-/* filter_pass(f, ev): whether to print ${ev}. */
+/* filter_pass(f, ev): whether to print ${ev}. Meta and lost records always pass; suppressed records need satisfy only
+ * the rules and reasons. */
 bool filter_pass(const struct event_filter *f, const struct event *ev);
 
 void filter_free(struct event_filter *f);

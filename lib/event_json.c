@@ -146,6 +146,19 @@ static char *put_meta(char *p, const struct event *ev)
 	return put_lit(p, "\"}\n");
 }
 
+static char *put_count(char *p, const struct event *ev)
+{
+	p = rfc3339_put(p, ev->time, 9);
+	p = put_u64(put_lit(p, "\",\"count\":"), ev->count);
+	if (ev->rule) {
+		p = put_mem(p, ev->rule->json, ev->rule->json_len);
+	} else if (ev->reason != FW_REASON_RULE) {
+		p = PUT_WORD(p, reasons, ev->reason);
+		p = PUT_WORD(p, directions, ev->direction);
+	}
+	return put_lit(p, "}\n");
+}
+
 char *event_json(char *p, const struct event *ev, bool colour)
 {
 	switch (ev->type) {
@@ -154,10 +167,9 @@ char *event_json(char *p, const struct event *ev, bool colour)
 	case EVENT_META:
 		return put_meta(p, ev);
 	case EVENT_LOST:
-		p = put_lit(p, "{\"event_type\":\"lost\",\"timestamp\":\"");
-		p = rfc3339_put(p, ev->time, 9);
-		p = put_u64(put_lit(p, "\",\"count\":"), ev->count);
-		return put_lit(p, "}\n");
+		return put_count(put_lit(p, "{\"event_type\":\"lost\",\"timestamp\":\""), ev);
+	case EVENT_SUPPRESSED:
+		return put_count(put_lit(p, "{\"event_type\":\"suppressed\",\"timestamp\":\""), ev);
 	}
 	return p;
 }

@@ -130,26 +130,27 @@ static void make_rule(const struct meta *m, const struct fw_meta_rule *r, struct
 	event_rule_make(out, name, strlen(name), r->priority, file ? source : NULL, len);
 }
 
-static const struct event_rule *find_rule(struct event_names *n, const struct fw_event *e)
+static const struct event_rule *rule_in(struct rule_names *r, uint32_t id)
 {
-	struct rule_names *r = &n->now;
-	const struct fw_meta_rule *rule;
+	const struct fw_meta_rule *rule = r->meta && id >= FW_RULE_ID_FIRST ? meta_rule(r->meta, id) : NULL;
 	struct event_rule *out;
 
-	if (e->rule < FW_RULE_ID_FIRST || !r->meta)
-		return NULL;
-	/* Ids follow names and aren't reused while a generation is resident, so any known generation will do
-	 * when the right one is not known; but a rule that was removed is only in the older. */
-	if (r->meta->head->generation != e->generation && n->before.meta &&
-	    n->before.meta->head->generation == e->generation)
-		r = &n->before;
-	rule = meta_rule(r->meta, e->rule);
 	if (!rule)
 		return NULL;
 	out = &r->rules[rule - r->meta->rules];
 	if (!out->json)
 		make_rule(r->meta, rule, out);
 	return out->json ? out : NULL;
+}
+
+static const struct event_rule *find_rule(struct event_names *n, const struct fw_event *e)
+{
+	/* Ids follow names and aren't reused while a generation is resident, so any known generation will do
+	 * when the right one is not known; but a rule that was removed is only in the older. */
+	if (n->now.meta && n->now.meta->head->generation != e->generation && n->before.meta &&
+	    n->before.meta->head->generation == e->generation)
+		return rule_in(&n->before, e->rule);
+	return rule_in(&n->now, e->rule);
 }
 
 static const struct label *find_iface(struct event_names *n, uint32_t ifindex)
@@ -207,4 +208,18 @@ void event_names_fill(struct event_names *n, const struct fw_event *e, struct ev
 	ev->comm_len = e->known & FW_EV_TASK ? (uint32_t)strnlen(ev->comm, FW_COMM_LEN) : 0;
 	ev->meta = NULL;
 	ev->count = 0;
+}
+
+struct event event_names_count(struct event_names *n, enum event_type type, uint32_t id, uint64_t count)
+{
+	struct event ev = {.type = type, .time = n->real, .count = count};
+
+	ev.rule = rule_in(&n->now, id);
+	if (!ev.rule)
+		ev.rule = rule_in(&n->before, id);
+	if (id < FW_RULE_ID_FIRST) {
+		ev.reason = (uint8_t)(id / 2); /* FW_REASON_ID() */
+		ev.direction = id % 2;
+	}
+	return ev;
 }

@@ -30,4 +30,8 @@ uint64_t event_names_now(const struct event_names *n);
 /* event_names_fill(n, e, ev): ${ev} for the record ${e}; its pointers hold until the next call. */
 void event_names_fill(struct event_names *n, const struct fw_event *e, struct event *ev);
 
+/* event_names_count(n, type, id, count): an event of this type that counts events of counter id ${id}, now; its pointers
+ * hold until the next call. */
+struct event event_names_count(struct event_names *n, enum event_type type, uint32_t id, uint64_t count);
+
 #endif

@@ -184,13 +184,10 @@ static bool read_label(const struct raw *raw, enum key k, struct label *out, con
 	return true;
 }
 
-static const char *read_names(const struct raw *raw, struct event_line *l)
+static const char *read_rule(const struct raw *raw, struct event_line *l)
 {
 	const struct flat_value *source = &raw->v[K_rule_source];
 
-	if (!read_label(raw, K_in_iface, &l->iface, &l->ev.iface) ||
-	    !read_label(raw, K_cgroup, &l->cgroup, &l->ev.cgroup))
-		return "out of memory";
 	if (!has(raw, K_rule))
 		return NULL;
 	if (event_rule_make(&l->rule, raw->v[K_rule].s, raw->v[K_rule].len,
@@ -199,6 +196,25 @@ static const char *read_names(const struct raw *raw, struct event_line *l)
 		return "out of memory";
 	l->ev.rule = &l->rule;
 	return NULL;
+}
+
+static const char *read_names(const struct raw *raw, struct event_line *l)
+{
+	if (!read_label(raw, K_in_iface, &l->iface, &l->ev.iface) ||
+	    !read_label(raw, K_cgroup, &l->cgroup, &l->ev.cgroup))
+		return "out of memory";
+	return read_rule(raw, l);
+}
+
+static const char *read_count(const struct raw *raw, struct event_line *l)
+{
+	l->ev.count = raw->v[K_count].n;
+	if (!has(raw, K_count))
+		return "no count";
+	if (has(raw, K_reason) && (!read_word(raw, K_reason, event_reason_name, &l->ev.reason) ||
+				   !read_word(raw, K_direction, event_direction_name, &l->ev.direction)))
+		return "unknown reason or direction";
+	return read_rule(raw, l);
 }
 
 static const char *read_verdict(const struct raw *raw, struct event_line *l)
@@ -287,11 +303,13 @@ const char *event_parse(char *line, size_t len, struct event_line *l)
 		l->ev.type = EVENT_META;
 		return read_meta(&raw, l);
 	}
-	if (strcmp(raw.v[K_event_type].s, "lost"))
+	if (!strcmp(raw.v[K_event_type].s, "lost"))
+		l->ev.type = EVENT_LOST;
+	else if (!strcmp(raw.v[K_event_type].s, "suppressed"))
+		l->ev.type = EVENT_SUPPRESSED;
+	else
 		return "unknown event_type";
-	l->ev.type = EVENT_LOST;
-	l->ev.count = raw.v[K_count].n;
-	return has(&raw, K_count) ? NULL : "no count";
+	return read_count(&raw, l);
 }
 
 void event_line_free(struct event_line *l)

@@ -121,6 +121,19 @@ static char *put_verdict(char *p, const struct event *ev, bool colour)
 	return put_rest(put_ends(p, e), ev);
 }
 
+static char *put_count(char *p, const struct event *ev)
+{
+	p = put_u64(p, ev->count);
+	if (ev->rule)
+		return put_mem(put_lit(p, " rule="), ev->rule->name.safe, ev->rule->name.safe_len);
+	if (ev->reason == FW_REASON_RULE || !event_reason_name(ev->reason))
+		return p;
+	p = put_str(put_lit(p, " reason="), event_reason_name(ev->reason));
+	if (event_direction_name(ev->direction))
+		p = put_str(put_lit(p, " direction="), event_direction_name(ev->direction));
+	return p;
+}
+
 char *event_text(char *p, const struct event *ev, bool colour)
 {
 	p = rfc3339_put(p, ev->time, 6);
@@ -138,7 +151,11 @@ char *event_text(char *p, const struct event *ev, bool colour)
 		p = PAINT(p, colour, "0");
 		break;
 	case EVENT_LOST:
-		p = put_u64(put_lit(PAINT(p, colour, "35"), "lost         events "), ev->count);
+		p = put_count(put_lit(PAINT(p, colour, "35"), "lost         events "), ev);
+		p = PAINT(p, colour, "0");
+		break;
+	case EVENT_SUPPRESSED:
+		p = put_count(put_lit(PAINT(p, colour, "35"), "suppressed   events "), ev);
 		p = PAINT(p, colour, "0");
 		break;
 	}

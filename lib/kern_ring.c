@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "kern_ring.h"
 
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
@@ -115,6 +116,27 @@ static int lock_ring(const struct view *v, int n)
 	return fd;
 }
 
+/* wait_programs(): until every program that runs now has ended. The kernel waits for an RCU grace period when an array
+ * of maps is changed, so that whoever changes it knows that the old map is out of use; any such array will do. */
+static int wait_programs(void)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts);
+	int inner = bpf_map_create(BPF_MAP_TYPE_ARRAY, "fw_wait", 4, 4, 1, NULL), outer = -1, err = -1;
+	uint32_t zero = 0;
+
+	if (inner >= 0) {
+		opts.inner_map_fd = (uint32_t)inner;
+		outer = bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "fw_wait", 4, 4, 1, &opts);
+	}
+	if (outer >= 0) {
+		err = bpf_map_update_elem(outer, &zero, &inner, BPF_ANY);
+		close(outer);
+	}
+	if (inner >= 0)
+		close(inner);
+	return err;
+}
+
 static int take_ring(struct claim *c, const struct view *v, int n)
 {
 	struct map_facts facts;
@@ -136,7 +158,15 @@ static int take_ring(struct claim *c, const struct view *v, int n)
 	}
 	c->number = n;
 	c->readers = v->readers;
+	/* A reader that was killed left its bit. */
+	__atomic_fetch_and(&c->readers->claimed, ~(1ull << n), __ATOMIC_SEQ_CST);
+	if (wait_programs()) {
+		complain("cannot make a map, to wait for programs: %m");
+		return EXIT_SYSTEM;
+	}
 	ring_empty(&c->ring);
+	if (tally_open(&c->tally, v, n))
+		return EXIT_SYSTEM;
 	c->lost = claim_lost(c);
 	__atomic_fetch_or(&c->readers->claimed, 1ull << n, __ATOMIC_SEQ_CST);
 	return 0;
@@ -168,8 +198,13 @@ int claim_ring(struct claim *c, const struct view *v)
 
 void claim_mute(struct claim *c)
 {
-	if (c->readers)
-		__atomic_fetch_and(&c->readers->claimed, ~(1ull << c->number), __ATOMIC_SEQ_CST);
+	uint64_t bit;
+
+	if (!c->readers)
+		return;
+	bit = 1ull << c->number;
+	if (__atomic_fetch_and(&c->readers->claimed, ~bit, __ATOMIC_SEQ_CST) & bit)
+		wait_programs();
 }
 
 uint64_t claim_lost(const struct claim *c)
@@ -180,6 +215,7 @@ uint64_t claim_lost(const struct claim *c)
 void claim_drop(struct claim *c)
 {
 	claim_mute(c);
+	tally_close(&c->tally);
 	for (int i = 0; i < 2; i++)
 		if (c->pages[i] && c->pages[i] != MAP_FAILED)
 			munmap(c->pages[i], c->lengths[i]);

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kern_tally.h"
 #include "kern_view.h"
 
 #define RING_BUSY (1u << 31)	/* in a record's length: reserved, not yet submitted */
@@ -44,6 +45,7 @@ struct claim {
 	int number;    /* N */
 	uint64_t lost; /* claim_lost() when it was claimed */
 	struct ring ring;
+	struct tally tally;
 	struct fw_readers *readers; /* of the view, which must outlive the claim */
 	void *pages[2];		    /* what to unmap, with lengths */
 	size_t lengths[2];
@@ -53,12 +55,13 @@ struct claim {
 		.dir = -1, .map = -1, .number = -1                                                           \
 	}
 
-/* claim_ring(c, v): take the first ring nobody reads, empty it and set its bit, so that programs start to
- * write to it. ${v} was opened with VIEW_READER. 0; EXIT_BUSY when all are taken; EXIT_SYSTEM; both after
- * complaining. */
+/* claim_ring(c, v): take the first ring nobody reads, empty it, zero its tally, and set its bit, so that programs
+ * start to write to it. From then on each event is a record in the ring or counted in the tally. ${v} was opened with
+ * VIEW_READER. 0; EXIT_BUSY when all are taken; EXIT_SYSTEM; both after complaining. */
 int claim_ring(struct claim *c, const struct view *v);
 
-/* claim_mute(c): clear the bit: programs stop writing; what is in the ring can still be drained. */
+/* claim_mute(c): clear the bit, and wait until no program writes any more, a few hundredths of a second. What is in the
+ * ring and in the tally is then final and can still be taken. */
 void claim_mute(struct claim *c);
 
 /* claim_lost(c): events that did not fit into the ring since it was made. */

@@ -5,14 +5,20 @@ bool mon_emit(struct mon *m, const struct event *ev)
 {
 	m->seen += ev->type == EVENT_VERDICT;
 	m->lost += ev->type == EVENT_LOST ? ev->count : 0;
+	m->suppressed += ev->type == EVENT_SUPPRESSED ? ev->count : ev->type == EVENT_VERDICT ? ev->e->suppressed : 0;
 	if (!filter_pass(&m->filter, ev))
 		return false;
 	m->printed += ev->type == EVENT_VERDICT;
 	return line_out_end(&m->out, m->printer->print(line_out_at(&m->out), ev, m->colour)) ||
-	       (m->limit && m->printed >= m->limit);
+	       mon_full(m);
+}
+
+bool mon_full(const struct mon *m)
+{
+	return m->limit && m->printed >= m->limit;
 }
 
 bool mon_over(const struct mon *m)
 {
-	return *m->stop || m->out.gone || m->out.error || (m->limit && m->printed >= m->limit);
+	return *m->stop || m->out.gone || m->out.error || mon_full(m);
 }

@@ -16,6 +16,7 @@ struct mon {
 	bool colour, quiet;
 	uint64_t limit;		      /* stop after so many events; 0: never */
 	uint64_t printed, lost, seen; /* events */
+	uint64_t suppressed;
 	struct line_out out;
 	const volatile sig_atomic_t *stop;
 };
@@ -23,6 +24,9 @@ struct mon {
 /* mon_emit(m, ev): print ${ev} if it passes the filters. True when it was the last: limit reached or output
  * ended. */
 bool mon_emit(struct mon *m, const struct event *ev);
+
+/* mon_full(m): as many events as were asked for have been printed. */
+bool mon_full(const struct mon *m);
 
 /* mon_over(m): a signal came, the limit is reached, or the output ended. */
 bool mon_over(const struct mon *m);

@@ -23,19 +23,65 @@ struct live {
 	struct claim claim;
 	struct event_names *names;
 	int epoll;
-	uint64_t lost;	     /* losses already reported */
+	uint64_t lost;	     /* losses reported, of those claim_lost() knows */
+	uint64_t word;	     /* the control word, as last seen */
 	uint32_t missing;    /* a generation that the meta map didn't have */
 	uint64_t meta_after; /* CLOCK_REALTIMEs */
-	uint64_t flushed, looked;
+	uint64_t flushed, looked, counted;
 	struct event_meta meta;
 	uint64_t odd; /* records of another size */
 };
+
+static void on_lost(void *ctx, uint32_t id, uint64_t count)
+{
+	struct live *l = ctx;
+	struct event ev = event_names_count(l->names, EVENT_LOST, id, count);
+
+	mon_emit(l->mon, &ev);
+}
+
+static void on_suppressed(void *ctx, uint32_t id, uint64_t count)
+{
+	struct live *l = ctx;
+	struct event ev = event_names_count(l->names, EVENT_SUPPRESSED, id, count);
+
+	mon_emit(l->mon, &ev);
+}
+
+/* say_losses(l): what did not fit into the ring since the last time, by rule. A program counts it under the rule first,
+ * so what is found there can exceed the ring's number for a moment, but fall short of it only by what the rule's 32 bits
+ * could not hold. */
+static void say_losses(struct live *l)
+{
+	uint64_t lost = claim_lost(&l->claim);
+	struct event ev = {.type = EVENT_LOST, .time = event_names_now(l->names)};
+
+	if (lost == l->lost)
+		return;
+	tally_follow(&l->claim.tally, &l->view);
+	l->lost += tally_lost(&l->claim.tally, on_lost, l);
+	ev.count = (int64_t)(lost - l->lost) > 0 ? (lost - l->lost) & ~(uint64_t)UINT32_MAX : 0;
+	if (ev.count)
+		mon_emit(l->mon, &ev);
+	l->lost += ev.count;
+}
+
+/* close_account(l): what no record has told yet. Also before a new generation, which may give the id of a rule that is
+ * gone to another one. */
+static void close_account(struct live *l)
+{
+	say_losses(l);
+	tally_follow(&l->claim.tally, &l->view);
+	tally_suppressed(&l->claim.tally, on_suppressed, l);
+}
 
 /* say_meta(l, m): adopt ${m} and print its record. */
 static int say_meta(struct live *l, struct meta *m)
 {
 	struct event ev = {.type = EVENT_META, .time = event_names_now(l->names), .meta = &l->meta};
 
+	if (l->meta.generation)
+		close_account(l);
 	l->meta.generation = m->head->generation;
 	l->meta.rules = m->head->n_rules;
 	l->meta.loaded_at = m->head->loaded_at;
@@ -75,6 +121,7 @@ static void find_generation(struct live *l, uint32_t generation)
 	l->meta_after = event_names_now(l->names) + META_AGAIN_NS;
 }
 
+/* on_record(ctx, record, len): after the last one that was asked for, the others are no more than counted. */
 static bool on_record(void *ctx, const void *record, size_t len)
 {
 	struct live *l = ctx;
@@ -88,17 +135,11 @@ static bool on_record(void *ctx, const void *record, size_t len)
 	if (!event_names_knows(l->names, e->generation))
 		find_generation(l, e->generation);
 	event_names_fill(l->names, e, &ev);
-	return mon_emit(l->mon, &ev);
-}
-
-static void say_losses(struct live *l)
-{
-	uint64_t lost = claim_lost(&l->claim);
-	struct event ev = {.type = EVENT_LOST, .time = event_names_now(l->names), .count = lost - l->lost};
-
-	if (ev.count)
-		mon_emit(l->mon, &ev);
-	l->lost = lost;
+	if (!mon_full(l->mon))
+		return mon_emit(l->mon, &ev);
+	if (filter_pass(&l->mon->filter, &ev))
+		tally_give(&l->claim.tally, e->rule, 1ull + e->suppressed);
+	return false;
 }
 
 /* wait_more(l): until the ring has something or WAIT_MS passed; notices that the reader of our output left.
@@ -113,18 +154,40 @@ static void wait_more(struct live *l)
 			l->mon->out.gone = 1;
 }
 
+/* look_word(l): when another generation has begun to decide, its names have been in place before. Not left to its events,
+ * of which there may be none for a long time: the account of the one before is to be closed while its names are known. */
+static void look_word(struct live *l)
+{
+	uint64_t word = l->view.control->word;
+	const char *why;
+	struct meta *m;
+
+	if (word == l->word)
+		return;
+	l->word = word;
+	m = view_meta(&l->view, &why);
+	if (m && !event_names_knows(l->names, m->head->generation))
+		say_meta(l, m);
+	else
+		meta_free(m);
+}
+
 static int drain(struct live *l)
 {
 	int n;
 
 	event_names_tick(l->names);
+	look_word(l);
 	n = ring_drain(&l->claim.ring, ROUND, on_record, l);
 	if (n < 0) {
 		complain(FW_RING_DIR " of instance %s is damaged: reload the instance", l->claim.number,
 			 l->view.instance);
 		return -1;
 	}
-	say_losses(l);
+	if (event_names_now(l->names) - l->counted >= FLUSH_NS) {
+		say_losses(l);
+		l->counted = event_names_now(l->names);
+	}
 	if (n < ROUND || event_names_now(l->names) - l->flushed >= FLUSH_NS) {
 		line_out_flush(&l->mon->out);
 		l->flushed = event_names_now(l->names);
@@ -145,6 +208,7 @@ static int follow(struct live *l)
 		now = event_names_now(l->names);
 		if (now - l->looked >= GONE_NS) { /* also when the clock went back */
 			l->looked = now;
+			tally_follow(&l->claim.tally, &l->view);
 			if (view_gone(&l->view)) {
 				if (!l->mon->quiet)
 					complain("instance %s was unloaded", l->view.instance);
@@ -163,9 +227,9 @@ static int finish(struct live *l)
 	int n = ROUND;
 
 	claim_mute(&l->claim);
-	while (n == ROUND && limit-- && !l->mon->out.gone && !l->mon->out.error &&
-	       !(l->mon->limit && l->mon->printed >= l->mon->limit))
+	while (n == ROUND && limit-- && !l->mon->out.gone && !l->mon->out.error)
 		n = drain(l);
+	close_account(l);
 	if (l->odd || l->claim.ring.bad)
 		complain("%llu records of another layout were skipped: loaded by another version?",
 			 (unsigned long long)(l->odd + l->claim.ring.bad));
@@ -174,6 +238,7 @@ static int finish(struct live *l)
 
 static int begin(struct live *l)
 {
+	uint64_t word = l->view.control->word; /* before meta, so that no change is missed */
 	struct epoll_event in = {.events = EPOLLIN, .data.fd = l->claim.map};
 	struct epoll_event out = {.data.fd = l->mon->out.fd};
 	const char *why;
@@ -197,6 +262,7 @@ static int begin(struct live *l)
 			 l->view.instance);
 		return EXIT_SYSTEM;
 	}
+	l->word = word;
 	/* only for its errors; fails for plain files, which have none to wait for */
 	epoll_ctl(l->epoll, EPOLL_CTL_ADD, l->mon->out.fd, &out);
 	return say_meta(l, m);

@@ -27,6 +27,7 @@
 static const char *fwmon;
 static char root[] = "/tmp/fw-ring-XXXXXX";
 static struct fw_readers *readers;
+static struct fw_log_limit *limits;
 static int prog = -1;
 static uint64_t cgroup; /* of the next events; 0: unknown */
 
@@ -111,6 +112,10 @@ static void make_instance(const char *object)
 	need(!bpf_obj_pin(fd, in_maps("readers")), "readers");
 	readers = mmap(NULL, sizeof(*readers), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	need(readers != MAP_FAILED, "mmap of readers");
+	fd = bpf_object__find_map_fd_by_name(obj, "log_limits");
+	need(!bpf_obj_pin(fd, in_maps("log_limits")), "log_limits");
+	limits = mmap(NULL, 128 * sizeof(*limits), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	need(limits != MAP_FAILED, "mmap of log_limits");
 	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "control", 4, sizeof(struct fw_control), 1, &mappable);
 	need(fd >= 0 && !bpf_obj_pin(fd, in_maps("control")), "control");
 	put_meta(5);

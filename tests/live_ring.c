@@ -133,9 +133,11 @@ static void test_ends(void)
 
 	claimed(1);
 	produce(100, 0, 5, 0);
-	while (fgets(line, sizeof(line), c.out))
-		lines++;
-	ok(end(&c, 0) == 0 && lines == 4, "-c 3: the meta record and three events");
+	while (lines < 4 && fgets(line, sizeof(line), c.out))
+		lines += strstr(line, lines ? "\"verdict\"" : "\"meta\"") != NULL;
+	ok(lines == 4 && next_is(&c, "\"event_type\":\"suppressed\"") && !fgets(line, sizeof(line), c.out) &&
+		   end(&c, 0) == 0,
+	   "-c 3: the meta record, three events, and how many came after them");
 	c = start((const char *const[]){"--port", "23", "-c", "1", NULL}, -1);
 	claimed(1);
 	produce(100, 0, 5, 0);
@@ -152,6 +154,81 @@ static void test_ends(void)
 		produce(500, 0, 5, 0); /* 4 MB into a pipe of 64 kB */
 	ok(end(&c, SIGTERM) == 3 && claimed(0),
 	   "nobody reads the pipe: SIGTERM still ends it, ring given back");
+}
+
+/* programs_on(on): begin or end a process that runs the producer over and over, 1024 events each. */
+static void programs_on(bool on)
+{
+	static pid_t pid;
+
+	if (!on) {
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		return;
+	}
+	fflush(stdout);
+	pid = fork();
+	/* with pauses, so that the reader has not much else to do when it ends */
+	for (; !pid; usleep(100))
+		produce(1024, 0, 5, 24);
+}
+
+/* A reader that ends while a program is in the middle of its events still has them all. */
+static void test_mute(void)
+{
+	char path[] = "/tmp/fw-mute-XXXXXX", line[2048];
+	uint64_t bad = 0;
+
+	programs_on(true);
+	for (int round = 0; round < 30; round++) {
+		uint64_t before = readers->sent[0] + readers->lost[0], got = 0;
+		int fd = mkstemp(path);
+		struct child c = start(NULL, fd);
+		FILE *f = fdopen(fd, "r");
+
+		claimed(1);
+		usleep(3000);
+		bad += end(&c, SIGTERM) != 0;
+		rewind(f);
+		while (fgets(line, sizeof(line), f))
+			got += strstr(line, "\"verdict\":") ? 1 : strstr(line, "\"lost\"") ? number(line, "\"count\":") : 0;
+		fclose(f);
+		unlink(path);
+		strcpy(path, "/tmp/fw-mute-XXXXXX");
+		bad += got != readers->sent[0] + readers->lost[0] - before;
+	}
+	programs_on(false);
+	ok(!bad, "30 readers that end amid events have all that were meant for them (%llu did not)", (unsigned long long)bad);
+}
+
+/* What programs counted for the ring's reader is told when it ends, by rule; what they counted for an earlier one isn't. */
+static void test_tally(void)
+{
+	struct child c;
+
+	limits[64].suppressed[0] = 1;
+	limits[64].lost[0] = 2;
+	limits[64].suppressed[1] = 3;
+	c = start((const char *const[]){"-v", NULL}, -1);
+	claimed(1);
+	next_is(&c, "\"meta\"");
+	ok(!limits[64].suppressed[0] && !limits[64].lost[0] && limits[64].suppressed[1] == 3,
+	   "a new reader zeroes the counts of its ring, and no others");
+	limits[64].lost[0] = 5;
+	limits[65].lost[0] = 1;
+	readers->lost[0] += 6;
+	ok(next_is(&c, "\"count\":5,\"rule\":\"rule_g5\",\"priority\":10}") && next_is(&c, "\"count\":1}"),
+	   "losses by rule, of an unknown rule too");
+	limits[64].lost[0] = 1;
+	readers->lost[0] += 1 + (5ull << 32);
+	ok(next_is(&c, "\"count\":1,\"rule\"") && next_is(&c, "\"count\":21474836480}"),
+	   "more losses than a rule's count can hold: the sum is right");
+	limits[64].suppressed[0] = 1ull << 33;
+	limits[FW_REASON_ID(FW_REASON_DEFAULT, FW_EGRESS)].suppressed[0] = 7;
+	kill(c.pid, SIGTERM);
+	ok(next_is(&c, "\"event_type\":\"suppressed\"") && next_is(&c, "\"count\":8589934592,\"rule\":\"rule_g5\""),
+	   "at the end, what is still suppressed");
+	ok(end(&c, 0) == 0 && !limits[64].suppressed[0] && limits[64].suppressed[1] == 3, "and nothing is left");
 }
 
 static void test_refusals(void)
@@ -251,6 +328,8 @@ int main(int argc, char **argv)
 	test_loss();
 	test_readers();
 	test_ends();
+	test_tally();
+	test_mute();
 	test_speed(argc < 4);
 	test_refusals();
 	test_unload();

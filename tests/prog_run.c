@@ -6,7 +6,7 @@
  * of the frame follows it on the line: " | verdict reason rule generation hook direction known ip_version
  * proto src sport dst dport icmp_type icmp_code tcp_flags length vlan ifindex uid cgroup", enums as numbers
  * (fw_abi.h). Lines that start with "#" tell what the pins say: generation, rules, and with -c the counters
- * that rose. */
+ * that rose. With -n each frame runs that many times in one go. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +41,8 @@ static struct {
 	const struct hook *hook;
 	uint32_t ifindex;
 	bool events, counters;
-} opt = {.instance = "default"};
+	int repeat;
+} opt = {.instance = "default", .repeat = 1};
 
 static struct fw_event seen[16];
 static unsigned int n_seen; /* of the present frame; may exceed the array */
@@ -238,7 +239,7 @@ static const char *verdict(int prog, void *frame, uint32_t size)
 	struct xdp_md xdp = {.data_end = size, .ingress_ifindex = opt.ifindex};
 	struct __sk_buff skb = {.ifindex = opt.ifindex};
 	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame, .data_size_in = size, .data_out = out,
-		    .data_size_out = sizeof(out), .repeat = 1);
+		    .data_size_out = sizeof(out), .repeat = opt.repeat);
 
 	if (opt.ifindex && opt.hook->kind == KIND_XDP) {
 		run.ctx_in = &xdp;
@@ -312,13 +313,16 @@ static void options(int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "N:i:rc")) != -1) {
+	while ((c = getopt(argc, argv, "N:i:n:rc")) != -1) {
 		switch (c) {
 		case 'N':
 			opt.instance = optarg;
 			break;
 		case 'i':
 			opt.ifindex = strtoul(optarg, NULL, 10);
+			break;
+		case 'n':
+			opt.repeat = atoi(optarg);
 			break;
 		case 'r':
 			opt.events = true;
@@ -334,7 +338,7 @@ static void options(int argc, char **argv)
 		if (!strcmp(hooks[i].name, argv[optind]))
 			opt.hook = &hooks[i];
 	if (!opt.hook || optind + 2 != argc) {
-		fprintf(stderr, "usage: prog_run [-N INSTANCE] [-i IFINDEX] [-r] [-c] HOOK FILE\n");
+		fprintf(stderr, "usage: prog_run [-N INSTANCE] [-i IFINDEX] [-n REPEAT] [-r] [-c] HOOK FILE\n");
 		exit(2);
 	}
 }

@@ -34,6 +34,34 @@ static bool harmless(const char *s)
 	return true;
 }
 
+/* survives(text): ${text} is strict JSON, and fwmon reads it back as what prints the same. Overwrites it. */
+static bool survives(char *text)
+{
+	static char first[EVENT_ROOM_MAX + 1];
+	static struct event_line back;
+	json_error_t err;
+	json_t *j = json_loads(text, JSON_REJECT_DUPLICATES, &err);
+	const char *why;
+
+	if (!j) {
+		printf("# %s: %s", err.text, text);
+		return false;
+	}
+	json_decref(j);
+	strcpy(first, text);
+	why = event_parse(text, strlen(text) - 1, &back);
+	if (why)
+		printf("# %s: %s", why, first);
+	else if (strcmp(print(event_json, &back.ev, false), first))
+		printf("# was: %s# now: %s", first, line);
+	else {
+		event_line_free(&back);
+		return true;
+	}
+	event_line_free(&back);
+	return false;
+}
+
 static void test_lines(void)
 {
 	struct fw_event e = tcp4();
@@ -76,6 +104,25 @@ static void test_lines(void)
 	     "{\"event_type\":\"lost\",\"timestamp\":\"1970-01-01T00:00:01.000000000Z\",\"count\":"
 	     "18446744073709551615}\n",
 	     "JSON: losses");
+	lost.rule = &ssh;
+	lost.count = 5;
+	same(print(event_json, &lost, false),
+	     "{\"event_type\":\"lost\",\"timestamp\":\"1970-01-01T00:00:01.000000000Z\",\"count\":5,"
+	     "\"rule\":\"ssh\",\"priority\":10,\"rule_source\":\"web.yaml:12\"}\n",
+	     "JSON: losses of a rule");
+	ok(survives(line), "which reads back");
+	lost = (struct event){.type = EVENT_SUPPRESSED,
+			      .time = 1000000000,
+			      .count = 7,
+			      .reason = FW_REASON_DEFAULT,
+			      .direction = FW_EGRESS};
+	same(print(event_text, &lost, false),
+	     "1970-01-01T00:00:01.000000Z suppressed   events 7 reason=default direction=egress\n", "text: suppressed");
+	same(print(event_json, &lost, false),
+	     "{\"event_type\":\"suppressed\",\"timestamp\":\"1970-01-01T00:00:01.000000000Z\",\"count\":7,"
+	     "\"reason\":\"default\",\"direction\":\"egress\"}\n",
+	     "JSON: suppressed, by default");
+	ok(survives(line), "which reads back, too");
 	e = (struct fw_event){.hook = 200, .verdict = 200, .reason = 200, .direction = 200};
 	ev = of(&e);
 	same(print(event_json, &ev, false),
@@ -128,34 +175,6 @@ static const char *const hostile[] = {
 	"\xef\xbb\xbf",
 	"",
 };
-
-/* survives(text): ${text} is strict JSON, and fwmon reads it back as what prints the same. Overwrites it. */
-static bool survives(char *text)
-{
-	static char first[EVENT_ROOM_MAX + 1];
-	static struct event_line back;
-	json_error_t err;
-	json_t *j = json_loads(text, JSON_REJECT_DUPLICATES, &err);
-	const char *why;
-
-	if (!j) {
-		printf("# %s: %s", err.text, text);
-		return false;
-	}
-	json_decref(j);
-	strcpy(first, text);
-	why = event_parse(text, strlen(text) - 1, &back);
-	if (why)
-		printf("# %s: %s", why, first);
-	else if (strcmp(print(event_json, &back.ev, false), first))
-		printf("# was: %s# now: %s", first, line);
-	else {
-		event_line_free(&back);
-		return true;
-	}
-	event_line_free(&back);
-	return false;
-}
 
 static void test_hostile(void)
 {

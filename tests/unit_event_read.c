@@ -38,6 +38,9 @@ static void test_parse_errors(void)
 		"\"comm\":\"\\ud800\"}",
 		"{\"timestamp\":\"2026-01-01T00:00:00Z\",\"event_type\":\"verdict\",\"verdict\":\"deny\",}",
 		"{\"timestamp\":\"2026-01-01T00:00:00Z\",\"event_type\":\"lost\",\"count\":-1}",
+		"{\"timestamp\":\"2026-01-01T00:00:00Z\",\"event_type\":\"suppressed\"}",
+		"{\"timestamp\":\"2026-01-01T00:00:00Z\",\"event_type\":\"suppressed\",\"count\":1,"
+		"\"reason\":\"none\"}",
 		"{\"timestamp\":\"2026-01-01T00:00:00Z\",\"event_type\":\"lost\",\"count\":"
 		"18446744073709551616}",
 		"{\"timestamp\":\"2026-01-01T00:00:00Z\",\"event_type\":\"lost\",\"count\":1,\"x\":[1,{\"a\":"
@@ -144,6 +147,24 @@ static void test_filters(void)
 	filter_free(&f);
 }
 
+static void test_filter_suppressed(void)
+{
+	struct event ev = {.type = EVENT_SUPPRESSED, .count = 1, .rule = &ssh};
+	struct event_filter f = {};
+
+	filter_add(&f, FILTER_PORT, "1");
+	ok(filter_pass(&f, &ev), "suppressed records have no ports, and pass");
+	filter_add(&f, FILTER_RULE, "web");
+	ok(!filter_pass(&f, &ev), "but not for another rule");
+	filter_free(&f);
+	filter_add(&f, FILTER_REASON, "rule");
+	ok(filter_pass(&f, &ev), "a rule's pass for reason rule");
+	ev.rule = NULL;
+	ev.reason = FW_REASON_DEFAULT;
+	ok(!filter_pass(&f, &ev), "and not a default's");
+	filter_free(&f);
+}
+
 static void test_values(void)
 {
 	static const uint8_t six[][16] = {
@@ -199,6 +220,7 @@ int main(void)
 	test_values();
 	test_parse_errors();
 	test_filters();
+	test_filter_suppressed();
 	samples_free();
 	return done();
 }

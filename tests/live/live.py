@@ -246,7 +246,8 @@ class Counts:
 class TestRun:
     """Frames by BPF_PROG_TEST_RUN (prog_run.c). Each answer is (pass, drop or skip; [(verdict, reason, rule)])."""
     VERDICTS = ("allow", "deny", "rate_limited")
-    REASONS = ("rule", "default", "flow", "malformed", "fragment", "neighbour", "no_memory")
+    REASONS = ("rule", "default", "flow", "malformed", "fragment", "neighbour", "no_memory", "invalid",
+               "flows_full", "flow_cut")
 
     def __init__(self, lab):
         self.lab, self.runner = lab, prog_run_built()

@@ -22,7 +22,8 @@ from policy import EGRESS_HOOKS, INGRESS_HOOKS, UNKNOWN, Context, Policy, parse_
 
 # the numbers of fw_abi.h, typed again: the test is to notice when they move
 VERDICTS = ("allow", "deny", "rate_limited")
-REASONS = ("rule", "default", "flow", "malformed", "fragment", "neighbour", "no_memory")
+REASONS = ("rule", "default", "flow", "malformed", "fragment", "neighbour", "no_memory", "invalid",
+           "flows_full", "flow_cut")
 HOOKS = ("xdp", "tc_ingress", "tc_egress", "cgroup_ingress", "cgroup_egress")
 RULE_ID_FIRST = 64
 KNOWN = {"sport": 1 << 1, "dport": 1 << 2, "icmp": 1 << 3, "tcp": 1 << 4, "vlan": 1 << 5, "length": 1 << 10}
