@@ -235,7 +235,7 @@ static __always_inline int open_flow(const struct setting *s, struct packet *p, 
 	ref = fw_flow_create(p, flags | (h->direction == FW_EGRESS ? FW_FLOW_EGRESS : 0) |
 			     (p->ip_version == 6 ? FW_FLOW_V6 : 0), s->slot, same);
 	if (ref != FLOW_NOWHERE) {
-		ref = fw_flow_settle(p, ref);
+		ref = fw_flow_settle(ref, fw_flow_look(p));
 		j->flow_id = FLOW_REF_ID(ref);
 		return 1;
 	}
@@ -331,7 +331,7 @@ __noinline int fw_flow_query(struct query *q, __u64 ref, __u32 slot)
 	b = flow_at(ref, &way);
 	if (!q || !a || !b)
 		return 0;
-	f = &b->flow[way];
+	f = flow_in(b, way);
 	t.base = (const __u8 *)a;
 	d = &a->dir[flow_word(b, way) & FW_FLOW_EGRESS ? FW_EGRESS : FW_INGRESS];
 	q->user_may = q->user_must = d->user_must;
@@ -367,7 +367,7 @@ __noinline __u32 fw_judge_flow(__u64 ref, __u32 slot, const struct query *q)
 	word = flow_word(b, way);
 	zero = a->zero;
 	d = &a->dir[word & FW_FLOW_EGRESS ? FW_EGRESS : FW_INGRESS];
-	__builtin_memcpy(&p, &b->flow[way].key, sizeof(b->flow[way].key));
+	__builtin_memcpy(&p, &flow_in(b, way)->key, sizeof(flow_in(b, way)->key));
 	p.ip_version = (word & FW_FLOW_V6 ? 6 : 4) + zero;
 	p.icmp_type = (p.proto == 1 ? ICMP_ECHO : ICMP6_ECHO) + zero;
 	p.favoured = zero;
@@ -452,7 +452,7 @@ static __always_inline void find_related(void *ctx, const struct setting *s, con
 	if (!b)
 		return;
 	f->word = flow_word(b, way);
-	f->stamp = *(volatile __u64 *)&b->flow[way].stamp;
+	f->stamp = *(volatile __u64 *)&flow_in(b, way)->stamp;
 	f->stale = (FW_FLOW_GENERATION(f->stamp) != ARENA(s)->generation) + ARENA(s)->zero;
 	f->live = ARENA(s)->zero ^ 1;
 	state_stat(STAT(related));
@@ -467,7 +467,7 @@ static __always_inline enum answer act_later(const struct setting *s, struct pac
 	if (!s->owner)
 		return PASS; /* the datagram was judged when it was whole, or its pieces were */
 	frag_key(p, h->id, h->any_netns ? 0 : p->ifindex);
-	first = fw_frag_later(p, fw_frag_find(p), s->slot);
+	first = fw_frag_later(p, fw_flow_look(p), s->slot);
 	p->proto = proto;
 	if (!first)
 		return act_without_rule(s, p, h, FW_REASON_FRAGMENT, 0, 0);
@@ -527,7 +527,7 @@ static __always_inline enum answer decide(void *ctx, const struct setting *s, st
 	answer = judge(ctx, s, p, h);
 	if (!h->is_call && p->frag == FW_FRAG_FIRST && answer == PASS && s->owner && ARENA(s)->flags & FW_ARENA_STATEFUL) {
 		frag_key(p, h->id, h->any_netns ? 0 : p->ifindex);
-		fw_flow_create(p, FLOW_FRAGMENT, s->slot, fw_frag_find(p));
+		fw_flow_create(p, FLOW_FRAGMENT, s->slot, fw_flow_look(p));
 	}
 	return answer;
 }

@@ -89,9 +89,9 @@ static __always_inline __u64 flow_lookup(const struct packet *p)
 		return FLOW_NOWHERE;
 	lanes = flow_lanes(b->tags, h.tag);
 	way = flow_lowest(lanes);
-	if (lanes && way < FW_FLOW_WAYS) {
+	if (lanes) {
 		word = flow_word(b, way);
-		same = flow_same(&b->flow[way].key, k);
+		same = flow_same(&flow_in(b, way)->key, k);
 		if (same && FW_FLOW_STATE(word) > FW_FLOW_BUSY)
 			return FLOW_REF(h.bucket[0], way, same - 1, FW_FLOW_VERSION(word));
 	}
@@ -104,15 +104,14 @@ static __always_inline struct fw_flow_bucket *flow_at(__u64 ref, __u32 *way)
 	struct fw_flow_bucket *b = flow_bucket(0, FLOW_REF_BUCKET(ref));
 
 	*way = FLOW_REF_WAY(ref);
-	if (!b || *way >= FW_FLOW_WAYS || FW_FLOW_VERSION(flow_word(b, *way)) != FLOW_REF_VERSION(ref))
+	if (!b || FW_FLOW_VERSION(flow_word(b, *way)) != FLOW_REF_VERSION(ref))
 		return 0;
 	return b;
 }
 
-static __always_inline __u32 flow_step(__u64 word, const struct packet *p, __u64 ref)
+static __always_inline __u32 flow_step_of(__u64 word, const struct packet *p, __u64 ref)
 {
-	return flow_next[FW_FLOW_STATE(word) & (FW_FLOW_STATE_ROOM - 1)]
-			[(flow_event(p->tcp_flags) & 7) * 2 + FLOW_REF_REPLY(ref)];
+	return flow_step(FW_FLOW_STATE(word), flow_event(p->tcp_flags), FLOW_REF_REPLY(ref));
 }
 
 /* The live flow of ${p} into ${f}. Changes nothing. */
@@ -132,10 +131,10 @@ static __always_inline void flow_find(const struct fw_arena *a, const struct pac
 	if (!b)
 		return;
 	f->word = flow_word(b, way);
-	f->stamp = *(volatile __u64 *)&b->flow[way].stamp;
+	f->stamp = *(volatile __u64 *)&flow_in(b, way)->stamp;
 	state = FW_FLOW_STATE(f->word);
 	if (state <= FW_FLOW_BUSY || flow_expired(f->word, bpf_jiffies64(), a->tmo) ||
-	    flow_step(f->word, p, f->ref) & FLOW_AGAIN)
+	    flow_step_of(f->word, p, f->ref) & FLOW_AGAIN)
 		return;
 	if (ends == (FLOW_REF_REPLY(f->ref) ? FLOW_REQUEST : FLOW_REPLY))
 		return;
@@ -151,7 +150,7 @@ static __always_inline void flow_touch(const struct fw_arena *a, const struct pa
 	__u32 way;
 
 	/* a write per packet would bounce the line between CPUs */
-	next = flow_step(f->word, p, f->ref);
+	next = flow_step_of(f->word, p, f->ref);
 	if (next == FW_FLOW_STATE(f->word) && flow_idle(f->word, now) <= a->jiffies_per_s >> 3)
 		return;
 	b = flow_at(f->ref, &way);
@@ -165,7 +164,7 @@ static __always_inline void flow_touch(const struct fw_arena *a, const struct pa
 		f->word = flow_word(b, way);
 		if (FW_FLOW_STATE(f->word) <= FW_FLOW_BUSY || FW_FLOW_VERSION(f->word) != FLOW_REF_VERSION(f->ref))
 			return;
-		next = flow_step(f->word, p, f->ref);
+		next = flow_step_of(f->word, p, f->ref);
 	}
 }
 
@@ -179,7 +178,7 @@ static __always_inline void flow_stamp(const struct fw_arena *a, struct flow_fou
 	b = flow_at(f->ref, &way);
 	if (!b)
 		return;
-	__sync_val_compare_and_swap(&b->flow[way].stamp, f->stamp, stamp);
+	__sync_val_compare_and_swap(&flow_in(b, way)->stamp, f->stamp, stamp);
 	word = limited ? f->word | FW_FLOW_LIMITED : f->word & ~FW_FLOW_LIMITED;
 	if (word != f->word && flow_swap(b, way, f->word, word))
 		f->word = word;
@@ -226,28 +225,32 @@ __noinline __u64 fw_flow_create(const struct packet *p, __u32 flags, __u32 slot,
 	flow_account(ref == FLOW_NOWHERE ? FLOW_TOOK_NONE : taken, fragment);
 	b = flow_bucket(0, FLOW_REF_BUCKET(ref));
 	way = FLOW_REF_WAY(ref);
-	if (!b || way >= FW_FLOW_WAYS)
+	if (!b)
 		return FLOW_NOWHERE;
 	state = fragment ? FW_FLOW_FRAGMENT : flow_first_state(p);
-	__builtin_memcpy(&b->flow[way].key, p, sizeof(b->flow[way].key));
-	b->flow[way].stamp = FW_FLOW_STAMP(a->generation, p->by);
-	b->flow[way].cgroup_id = fragment ? p->frag_len / 8 : p->cgroup_id; /* ${done}, the rest 0 */
-	b->flow[way].uid = fragment ? 0 : p->known & FW_EV_UID ? p->uid : ~0u;
-	b->flow[way].ifindex = fragment ? 0 : p->ifindex;
+	__builtin_memcpy(&flow_in(b, way)->key, p, sizeof(flow_in(b, way)->key));
+	flow_in(b, way)->stamp = FW_FLOW_STAMP(a->generation, p->by);
+	flow_in(b, way)->cgroup_id = fragment ? p->frag_len / 8 : p->cgroup_id; /* ${done}, the rest 0 */
+	flow_in(b, way)->uid = fragment ? 0 : p->known & FW_EV_UID ? p->uid : ~0u;
+	flow_in(b, way)->ifindex = fragment ? 0 : p->ifindex;
 	flow_publish(b, way, h.tag, FW_FLOW_WORD(state, fragment ? 0 : flags & 0xff00, FLOW_REF_VERSION(ref), now));
 	return ref;
 }
 
-/* The flow of ${p} that is left when two CPUs have made it at once, of which ${ref} is ours. */
-__noinline __u64 fw_flow_settle(const struct packet *p, __u64 ref)
+/* Whatever is in the table by the tuple of ${p}, alive or not, or FLOW_NOWHERE. */
+__noinline __u64 fw_flow_look(const struct packet *p)
 {
-	const struct fw_tuple *k = (const struct fw_tuple *)p;
 	struct flow_hash h;
 
 	if (!p)
-		return ref;
-	flow_hash(0, k, &h);
-	return flow_settle(0, &h, k, ref);
+		return FLOW_NOWHERE;
+	flow_hash(0, (const struct fw_tuple *)p, &h);
+	return flow_search(0, &h, (const struct fw_tuple *)p);
+}
+
+__noinline __u64 fw_flow_settle(__u64 ref, __u64 first)
+{
+	return flow_settle(0, ref, first);
 }
 
 #endif

@@ -102,6 +102,17 @@ static const __u8 flow_next[FW_FLOW_STATE_ROOM][16] = {
 	/* clang-format on */
 };
 
+/* What ${event} makes of ${state}; ${reply}: it came from the other end than the opener. */
+FW_INLINE __u32 flow_step(__u32 state, __u32 event, __u32 reply)
+{
+	__u64 i = state * 16 + event * 2 + reply;
+
+#ifdef __BPF__
+	asm volatile("" : "+r"(i)); /* or clang leaves out the mask, without which Linux 6.1 doesn't believe it */
+#endif
+	return ((const __u8 *)flow_next)[i & (sizeof(flow_next) - 1)];
+}
+
 /* The state a flow begins in; FW_FLOW_FREE: the packet makes none (RST, and SYN-ACK, which the opener doesn't send). */
 FW_INLINE __u32 flow_first_state(const struct packet *p)
 {
@@ -177,7 +188,7 @@ FW_INLINE __u64 flow_lanes(__u64 tags, __u64 tag)
 /* The way of the lowest lane set in ${lanes}, which isn't 0. */
 FW_INLINE __u32 flow_lowest(__u64 lanes)
 {
-	return ((lanes & -lanes) >> 7) * 0x0001020304050607ULL >> 56;
+	return ((lanes & -lanes) >> 7) * 0x0001020304050607ULL >> 56 & 7;
 }
 
 /* 0: another flow; 1: ${k} as it stands, the packet is the opener's; 2: reversed. */
@@ -208,9 +219,20 @@ FW_INLINE __u32 flow_same(const struct fw_tuple *flow, const struct fw_tuple *k)
 /* For people: the same for both directions, another one for the next flow in this place; never 0. */
 #define FLOW_REF_ID(r) (((__u64)FLOW_REF_BUCKET(r) * 8 + FLOW_REF_WAY(r) + 1) << 8 | FLOW_REF_VERSION(r))
 
+/* The flow and the word in a way: ${way} is below FW_FLOW_WAYS, and masked all the same, for the verifier. */
+FW_INLINE struct fw_flow *flow_in(const struct fw_flow_bucket *b, __u32 way)
+{
+	return (struct fw_flow *)b + (way & 7);
+}
+
+FW_INLINE __u64 *flow_word_in(const struct fw_flow_bucket *b, __u32 way)
+{
+	return (__u64 *)((struct fw_flow *)b + FW_FLOW_WAYS) + (way & 7);
+}
+
 FW_INLINE __u64 flow_word(const struct fw_flow_bucket *b, __u32 way)
 {
-	return *(const volatile __u64 *)&b->word[way];
+	return *(const volatile __u64 *)flow_word_in(b, way);
 }
 
 /* ${k} in bucket number ${n}, which is ${b}, among the ways in ${lanes}; live or expired. */
@@ -221,10 +243,8 @@ FW_INLINE __u64 flow_probe(const struct fw_flow_bucket *b, __u32 n, __u64 lanes,
 		__u32 way = flow_lowest(lanes), same;
 		__u64 word;
 
-		if (way >= FW_FLOW_WAYS)
-			break;
 		word = flow_word(b, way);
-		same = flow_same(&b->flow[way].key, k);
+		same = flow_same(&flow_in(b, way)->key, k);
 		if (same && FW_FLOW_STATE(word) > FW_FLOW_BUSY)
 			return FLOW_REF(n, way, same - 1, FW_FLOW_VERSION(word));
 		lanes &= lanes - 1;
@@ -265,7 +285,7 @@ FW_INLINE int flow_expired(__u64 word, __u64 now, const __u32 *tmo)
 
 FW_INLINE int flow_swap(struct fw_flow_bucket *b, __u32 way, __u64 old, __u64 word)
 {
-	return __sync_val_compare_and_swap(&b->word[way], old, word) == old;
+	return __sync_val_compare_and_swap(flow_word_in(b, way), old, word) == old;
 }
 
 /* The way is BUSY and ours: nobody finds it any more. */
@@ -282,7 +302,7 @@ FW_INLINE int flow_release(struct fw_flow_bucket *b, __u32 way, __u64 word)
 	if (!flow_swap(b, way, word, busy))
 		return 0;
 	flow_untag(b, way);
-	*(volatile __u64 *)&b->word[way] = (busy & ~0xffULL) | FW_FLOW_FREE;
+	*(volatile __u64 *)flow_word_in(b, way) = (busy & ~0xffULL) | FW_FLOW_FREE;
 	return 1;
 }
 
@@ -327,8 +347,6 @@ FW_INLINE __u64 flow_take_free(struct fw_flow_bucket *b, __u32 n, __u64 now)
 		__u32 way = flow_lowest(lanes);
 		__u64 word;
 
-		if (way >= FW_FLOW_WAYS)
-			break;
 		word = flow_word(b, way);
 		if (FW_FLOW_STATE(word) == FW_FLOW_FREE && flow_swap(b, way, word, flow_busy(word, now)))
 			return FLOW_REF(n, way, 0, (FW_FLOW_VERSION(word) + 1) & 0xff);
@@ -363,7 +381,7 @@ FW_INLINE int flow_free_ways(const struct fw_flow_bucket *b)
 /* The way is ours and filled: from here on it is found. */
 FW_INLINE void flow_publish(struct fw_flow_bucket *b, __u32 way, __u64 tag, __u64 word)
 {
-	*(volatile __u64 *)&b->word[way] = word;
+	*(volatile __u64 *)flow_word_in(b, way) = word;
 	__sync_fetch_and_or(&b->tags, tag << 8 * way); /* a full barrier, too: flow_settle() looks again after it */
 }
 
@@ -373,8 +391,6 @@ FW_INLINE __u64 flow_take_same(struct fw_flow_bucket *b, __u64 ref, __u64 now)
 	__u32 way = FLOW_REF_WAY(ref);
 	__u64 word;
 
-	if (way >= FW_FLOW_WAYS)
-		return FLOW_NOWHERE;
 	word = flow_word(b, way);
 	if (FW_FLOW_STATE(word) <= FW_FLOW_BUSY || FW_FLOW_VERSION(word) != FLOW_REF_VERSION(ref) ||
 	    !flow_swap(b, way, word, flow_busy(word, now)))
@@ -406,22 +422,21 @@ FW_INLINE __u64 flow_take(const struct flow_table *t, const struct flow_hash *h,
 	way = (__u32)v.at;
 	*taken = v.worth >> 41 ? FLOW_TOOK_EXPIRED : FLOW_TOOK_EVICTED;
 	b = flow_bucket(t, v.at >> 32);
-	if (!v.worth || way >= FW_FLOW_WAYS || !b || !flow_swap(b, way, v.word, flow_busy(v.word, now)))
+	if (!v.worth || !b || !flow_swap(b, way, v.word, flow_busy(v.word, now)))
 		return FLOW_NOWHERE;
 	flow_untag(b, way);
 	return FLOW_REF(v.at >> 32, way, 0, (FW_FLOW_VERSION(v.word) + 1) & 0xff);
 }
 
-/* After flow_publish() of ${ref} for ${k}: if another CPU has made the same flow at the same time, one of the two goes.
- * The one that is left. */
-FW_INLINE __u64 flow_settle(const struct flow_table *t, const struct flow_hash *h, const struct fw_tuple *k, __u64 ref)
+/* After flow_publish() of ${ref}: ${first} is what flow_search() finds now. If another CPU has made the same flow at the
+ * same time, one of the two goes. The one that is left. */
+FW_INLINE __u64 flow_settle(const struct flow_table *t, __u64 ref, __u64 first)
 {
-	__u64 first = flow_search(t, h, k), word;
 	struct fw_flow_bucket *b = flow_bucket(t, FLOW_REF_BUCKET(ref));
 	__u32 way = FLOW_REF_WAY(ref);
+	__u64 word;
 
-	if (first == FLOW_NOWHERE || !b || way >= FW_FLOW_WAYS ||
-	    (FLOW_REF_BUCKET(first) == FLOW_REF_BUCKET(ref) && FLOW_REF_WAY(first) == way))
+	if (first == FLOW_NOWHERE || !b || (FLOW_REF_BUCKET(first) == FLOW_REF_BUCKET(ref) && FLOW_REF_WAY(first) == way))
 		return ref;
 	word = flow_word(b, way);
 	if (FW_FLOW_VERSION(word) == FLOW_REF_VERSION(ref) && FW_FLOW_STATE(word) > FW_FLOW_BUSY)

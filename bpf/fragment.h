@@ -63,25 +63,14 @@ static __always_inline void frag_key(struct packet *p, __u32 hook, __u32 ifindex
 	p->tuple_iface = ifindex;
 }
 
-/* The entry of the datagram of ${p}, or FLOW_NOWHERE. */
-__noinline __u64 fw_frag_find(const struct packet *p)
-{
-	struct flow_hash h;
-
-	if (!p)
-		return FLOW_NOWHERE;
-	flow_hash(0, (const struct fw_tuple *)p, &h);
-	return flow_search(0, &h, (const struct fw_tuple *)p);
-}
-
 /* A first fragment that is empty or leaves part of a unit to the next, which no sender does. */
 static __always_inline int frag_first_odd(const struct packet *p)
 {
 	return p->frag && (p->frag_len & 7 || !p->frag_len);
 }
 
-/* A later fragment (or an odd first one: never), whose datagram has the entry ${ref}. 0: no; else 1 << 32 | the counter id of what let the first one
- * pass. */
+/* A later fragment, whose datagram has the entry ${ref}. 0: no, and never for an odd first one; else 1 << 32 | the
+ * counter id of what let the first one pass. */
 __noinline __u64 fw_frag_later(const struct packet *p, __u64 ref, __u32 slot)
 {
 	__u32 from, to, way, ok = 0, last, bytes;
@@ -101,7 +90,7 @@ __noinline __u64 fw_frag_later(const struct packet *p, __u64 ref, __u32 slot)
 	b = flow_at(ref, &way);
 	if (!b)
 		return 0;
-	id = 1ULL << 32 | FW_FLOW_RULE(b->flow[way].stamp);
+	id = 1ULL << 32 | FW_FLOW_RULE(flow_in(b, way)->stamp);
 	FW_NO_UNROLL
 	for (int i = 0; i < 16; i++) {
 		word = flow_word(b, way);
@@ -109,8 +98,8 @@ __noinline __u64 fw_frag_later(const struct packet *p, __u64 ref, __u32 slot)
 		    FW_FLOW_VERSION(word) != FLOW_REF_VERSION(ref))
 			return 0;
 		if (!(word & FRAG_LOCK) && flow_swap(b, way, word, word | FRAG_LOCK)) {
-			ok = frag_record(&b->flow[way], from, to, last);
-			if (ok && b->flow[way].total && b->flow[way].done == b->flow[way].total)
+			ok = frag_record(flow_in(b, way), from, to, last);
+			if (ok && flow_in(b, way)->total && flow_in(b, way)->done == flow_in(b, way)->total)
 				flow_release(b, way, word | FRAG_LOCK);
 			else /* unless it has been taken meanwhile */
 				flow_swap(b, way, word | FRAG_LOCK, word);

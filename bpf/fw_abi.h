@@ -273,11 +273,12 @@ struct fw_flow {
 #define FW_FLOW_RULE(stamp) ((__u32)(stamp))
 #define FW_FLOW_STAMP(generation, rule) ((__u64)(generation) << 32 | (rule))
 
-/* Eight cache lines. */
+/* Eight cache lines. In this order each index below eight stays within the bucket, which is all that verifiers have to
+ * see. */
 struct fw_flow_bucket {
-	__u64 tags; /* byte i: 0x80 | 7 bits of the hash of the flow in way i; 0: none */
-	__u64 word[FW_FLOW_WAYS];
 	struct fw_flow flow[FW_FLOW_WAYS];
+	__u64 word[FW_FLOW_WAYS];
+	__u64 tags; /* byte i: 0x80 | 7 bits of the hash of the flow in way i; 0: none */
 };
 
 /* Single element of the mmapable array "flow_head". */
