@@ -10,10 +10,12 @@
 #include "lib/ir.h"
 #include "lib/kern_view.h"
 #include "lib/load.h"
+#include "lib/load_kill.h"
 
 static const char usage[] =
 	"usage: fwload [-n] [-N INSTANCE] [-i IFACE]... [-g CGROUP] [--xdp MODE] [-W] [--wait DURATION] [FILE]\n"
 	"       fwload --status | --unload [-N INSTANCE]\n"
+	"       fwload --kill-flows FILTER [-n] [-N INSTANCE]\n"
 	"Load a compiled policy (fwc's output; standard input when no FILE) into the kernel.\n"
 	"  -n, --dry-run         do everything but the switch, say what would change, leave nothing behind\n"
 	"  -N, --instance NAME   instance (default: default)\n"
@@ -24,9 +26,11 @@ static const char usage[] =
 	"      --wait DURATION   how long to wait for another fwload (default 5s)\n"
 	"      --status          what is loaded; exit 1 when nothing is\n"
 	"      --unload          stop filtering and remove the instance\n"
+	"      --kill-flows FILTER  end the flows it names: 'all', or KEY=VALUE separated by blanks or commas, as\n"
+	"                        src=10.0.0.0/8,port=443; exit 1 when there is none. -n only says how many\n"
 	"  -q, --quiet   -v, --verbose   -h, --help   -V, --version\n";
 
-enum { OPT_XDP = 256, OPT_WAIT, OPT_STATUS, OPT_UNLOAD, OPT_LATER };
+enum { OPT_XDP = 256, OPT_WAIT, OPT_STATUS, OPT_UNLOAD, OPT_KILL, OPT_LATER };
 
 static const struct option options[] = {
 	{ "dry-run", no_argument, NULL, 'n' },	     { "instance", required_argument, NULL, 'N' },
@@ -39,7 +43,7 @@ static const struct option options[] = {
 	{ "confirm-from", required_argument, NULL, OPT_LATER }, { "commit", no_argument, NULL, OPT_LATER },
 	{ "rollback", no_argument, NULL, OPT_LATER },  { "audit", no_argument, NULL, OPT_LATER },
 	{ "refresh", no_argument, NULL, OPT_LATER },   { "upgrade", no_argument, NULL, OPT_LATER },
-	{ "group", required_argument, NULL, OPT_LATER }, { "kill-flows", required_argument, NULL, OPT_LATER },
+	{ "group", required_argument, NULL, OPT_LATER }, { "kill-flows", required_argument, NULL, OPT_KILL },
 	{ 0 },
 };
 
@@ -47,6 +51,8 @@ struct command {
 	int (*run)(const struct load_options *o); /* NULL: load */
 	struct load_options o;
 	const char *file;
+	const char *kill; /* FILTER of --kill-flows, or NULL */
+	struct flow_filter flows;
 };
 
 static void usage_error(const char *text, const char *what)
@@ -71,6 +77,18 @@ static void add_iface(struct attach *a, char *name)
 		die(EXIT_SYSTEM, "out of memory");
 	a->interfaces[a->n_interfaces++] = name;
 	a->given = true;
+}
+
+static void add_kill(struct command *c, const char *filter)
+{
+	char why[512];
+
+	/* the second of two would be taken for more of the same by some, for instead of the first by others */
+	if (c->kill)
+		usage_error("--kill-flows twice: one FILTER holds all, ", filter);
+	c->kill = filter;
+	if (flow_filter_parse(&c->flows, filter, why, sizeof(why)))
+		die(EXIT_USAGE, "--kill-flows %s", why);
 }
 
 static void read_option(struct command *c, int opt)
@@ -99,6 +117,7 @@ static void read_option(struct command *c, int opt)
 		break;
 	case OPT_STATUS: c->run = load_status; break;
 	case OPT_UNLOAD: c->run = load_unload; break;
+	case OPT_KILL: add_kill(c, optarg); break;
 	case OPT_LATER: die(EXIT_USAGE, "this option is not supported yet");
 	case 'h':
 		fputs(usage, stdout);
@@ -119,8 +138,10 @@ static void read_command(struct command *c, int argc, char **argv)
 	*c = (struct command){ .o = { .instance = INSTANCE_DEFAULT, .wait_ms = 5000 } };
 	while ((opt = getopt_long(argc, argv, "nN:i:g:WqvhV", options, NULL)) != -1)
 		read_option(c, opt);
-	if (argc - optind > 1 || (c->run && argc > optind))
-		usage_error("too many arguments: ", argv[optind + (c->run ? 0 : 1)]);
+	if (c->kill && c->run)
+		usage_error("--kill-flows stands without --status and --unload", "");
+	if (argc - optind > 1 || ((c->run || c->kill) && argc > optind))
+		usage_error("too many arguments: ", argv[optind + (c->run || c->kill ? 0 : 1)]);
 	c->file = optind < argc ? argv[optind] : "-";
 }
 
@@ -153,6 +174,11 @@ int main(int argc, char **argv)
 	read_command(&c, argc, argv);
 	if (c.run)
 		return c.run(&c.o);
+	if (c.kill) {
+		status = load_kill_flows(&c.o, &c.flows);
+		flow_filter_free(&c.flows);
+		return status;
+	}
 	p = read_policy(&c, &status);
 	if (p && !status)
 		status = load_policy(p, &c.o);

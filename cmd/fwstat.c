@@ -12,7 +12,9 @@
 
 #include "lib/diag.h"
 #include "lib/field_value.h"
+#include "lib/kern_flow_list.h"
 #include "lib/kern_gauge.h"
+#include "lib/out_flows.h"
 #include "lib/out_stat.h"
 #include "lib/save_file.h"
 #include "lib/stat_check.h"
@@ -20,6 +22,7 @@
 static const char usage_text[] =
 	"usage: fwstat [-hqvV] [-N INSTANCE] [-o table|json|prometheus] [-O FILE] [--watch SECS]\n"
 	"       fwstat --check [-N INSTANCE] [-w PCT] [-c PCT]\n"
+	"       fwstat --flows [-N INSTANCE] [-o table|json] [-O FILE] [--watch SECS] [FILTER]...\n"
 	"Show how full the maps of a loaded firewall are, what its rules counted, and whether its hooks "
 	"still protect.\n"
 	"\n"
@@ -29,6 +32,9 @@ static const char usage_text[] =
 	"      --watch SECS         again every SECS seconds, until interrupted\n"
 	"      --check              one line and exit status 0-3 as a monitoring plugin\n"
 	"  -w PCT, -c PCT           with --check: warning and critical fill levels (default: 80, 95)\n"
+	"      --flows              the live flows instead; as JSON one a line. FILTERs are fwmon's, and the state:\n"
+	"                           --rule NAME, --proto NAME|NUMBER, --src CIDR, --dst CIDR, --port PORT,\n"
+	"                           --direction ingress|egress, --interface NAME, --cgroup PATH|ID, --state STATE\n"
 	"  -q, --quiet              no notes\n"
 	"  -v, --verbose            the whole digest in the table\n"
 	"  -h, --help               this text\n"
@@ -36,17 +42,21 @@ static const char usage_text[] =
 	"\n"
 	"exit status: 0 done, 1 a hook no longer protects or no policy is active, 2 usage, 3 the system "
 	"refused\n"
-	"example: fwstat -o json | jq '.rules[] | select(.packets_denied > 0) | .name'\n";
+	"examples: fwstat -o json | jq '.rules[] | select(.packets_denied > 0) | .name'\n"
+	"          fwstat --flows --state established --port 22\n";
 
 #define WATCH_MAX 86400 /* seconds */
 
 struct request {
 	const char *instance, *file;
+	const char *output; /* -o, or NULL */
 	const struct out_format *format;
+	const struct out_flows_format *flows; /* --flows, or NULL */
+	struct flow_filter filter;
 	struct out_style style;
 	struct check_limits limits;
 	uint64_t watch; /* seconds; 0: once */
-	bool check, limited, formatted, quiet;
+	bool check, limited, filtered, quiet;
 };
 
 static volatile sig_atomic_t stop;
@@ -62,15 +72,21 @@ static void print_and_exit(const char *text)
 	exit(fflush(stdout) ? EXIT_SYSTEM : EXIT_DONE);
 }
 
-static const struct out_format *find_format(const char *name)
+static void find_format(struct request *r)
 {
-	const struct out_format *o = out_formats;
-
-	while (o->name && strcmp(o->name, name))
-		o++;
-	if (!o->name)
-		die(EXIT_USAGE, "-o %s: expected table, json or prometheus", name);
-	return o;
+	if (!r->output)
+		return;
+	if (r->flows) {
+		for (r->flows = out_flows_formats; r->flows->name && strcmp(r->flows->name, r->output);)
+			r->flows++;
+		if (!r->flows->name)
+			die(EXIT_USAGE, "-o %s: expected table or json with --flows", r->output);
+		return;
+	}
+	while (r->format->name && strcmp(r->format->name, r->output))
+		r->format++;
+	if (!r->format->name)
+		die(EXIT_USAGE, "-o %s: expected table, json or prometheus", r->output);
 }
 
 static uint64_t number(const char *option, const char *text, uint64_t max)
@@ -84,17 +100,25 @@ static uint64_t number(const char *option, const char *text, uint64_t max)
 	return n;
 }
 
-enum { OPT_CHECK = 256, OPT_WATCH, OPT_HTTP };
+enum { OPT_CHECK = 256, OPT_WATCH, OPT_HTTP, OPT_FLOWS, OPT_FILTER };
 
-static void read_option(struct request *r, int c)
+static void add_filter(struct request *r, const char *key)
+{
+	const char *why = flow_filter_add(&r->filter, key, optarg);
+
+	if (why)
+		die(EXIT_USAGE, "--%s %s: %s", key, optarg, why);
+	r->filtered = true;
+}
+
+static void read_option(struct request *r, int c, const char *name)
 {
 	switch (c) {
 	case 'N':
 		r->instance = optarg;
 		break;
 	case 'o':
-		r->format = find_format(optarg);
-		r->formatted = true;
+		r->output = optarg;
 		break;
 	case 'O':
 		r->file = optarg;
@@ -119,6 +143,12 @@ static void read_option(struct request *r, int c)
 		if (!r->watch)
 			die(EXIT_USAGE, "--watch 0: expected at least 1 second");
 		break;
+	case OPT_FLOWS:
+		r->flows = out_flows_formats;
+		break;
+	case OPT_FILTER:
+		add_filter(r, name);
+		break;
 	case OPT_HTTP:
 		die(EXIT_USAGE, "--http is not supported yet");
 	case 'h':
@@ -142,6 +172,16 @@ static void read_arguments(struct request *r, int argc, char **argv)
 		{"check", no_argument, NULL, OPT_CHECK},
 		{"watch", required_argument, NULL, OPT_WATCH},
 		{"http", no_argument, NULL, OPT_HTTP},
+		{"flows", no_argument, NULL, OPT_FLOWS},
+		{"rule", required_argument, NULL, OPT_FILTER},
+		{"proto", required_argument, NULL, OPT_FILTER},
+		{"src", required_argument, NULL, OPT_FILTER},
+		{"dst", required_argument, NULL, OPT_FILTER},
+		{"port", required_argument, NULL, OPT_FILTER},
+		{"direction", required_argument, NULL, OPT_FILTER},
+		{"interface", required_argument, NULL, OPT_FILTER},
+		{"cgroup", required_argument, NULL, OPT_FILTER},
+		{"state", required_argument, NULL, OPT_FILTER},
 		{"warning", required_argument, NULL, 'w'},
 		{"critical", required_argument, NULL, 'c'},
 		{"quiet", no_argument, NULL, 'q'},
@@ -150,17 +190,20 @@ static void read_arguments(struct request *r, int argc, char **argv)
 		{"version", no_argument, NULL, 'V'},
 		{},
 	};
-	int c;
+	int c, index = 0;
 
 	argv[0] = program_invocation_short_name; /* for getopt's messages */
-	while ((c = getopt_long(argc, argv, "N:o:O:w:c:qvhV", longs, NULL)) != -1)
-		read_option(r, c);
+	while ((c = getopt_long(argc, argv, "N:o:O:w:c:qvhV", longs, &index)) != -1)
+		read_option(r, c, longs[index].name);
+	find_format(r);
 	if (optind < argc)
 		die(EXIT_USAGE, "unexpected argument '%s'", argv[optind]);
 	if (r->limited && !r->check)
 		die(EXIT_USAGE, "-w and -c belong to --check");
-	if (r->check && (r->formatted || r->file || r->watch))
-		die(EXIT_USAGE, "--check has an output of its own: without -o, -O and --watch");
+	if (r->check && (r->output || r->file || r->watch || r->flows))
+		die(EXIT_USAGE, "--check has an output of its own: without -o, -O, --watch and --flows");
+	if (r->filtered && !r->flows)
+		die(EXIT_USAGE, "filters belong to --flows");
 	if (r->limits.warning > r->limits.critical)
 		die(EXIT_USAGE, "-w %g is above -c %g", 100 * r->limits.warning, 100 * r->limits.critical);
 }
@@ -193,7 +236,25 @@ static int check(const struct request *r)
 	return fflush(stdout) ? CHECK_UNKNOWN : (int)state;
 }
 
-static int print_file(const struct request *r, const struct gauges *g)
+/* What is to be printed: one of the two. */
+struct shown {
+	const struct gauges *g;
+	const struct flow_view *flows;
+};
+
+static int print(const struct request *r, FILE *f, const struct shown *s, const struct out_style *style)
+{
+	struct flow_list l;
+
+	if (r->flows) {
+		l = flow_view_list(s->flows, &r->filter);
+		return out_flows(f, r->flows, &l, style->colour, &stop);
+	}
+	r->format->print(f, s->g, style);
+	return ferror(f) ? -1 : 0;
+}
+
+static int print_file(const struct request *r, const struct shown *shown)
 {
 	const struct out_style plain = {.verbose = r->style.verbose};
 	struct save_file s;
@@ -202,7 +263,11 @@ static int print_file(const struct request *r, const struct gauges *g)
 		complain("cannot write %s: %m", r->file);
 		return EXIT_SYSTEM;
 	}
-	r->format->print(s.f, g, &plain);
+	if (print(r, s.f, shown, &plain)) {
+		complain("cannot write %s: %m", r->file);
+		save_abort(&s);
+		return EXIT_SYSTEM;
+	}
 	if (save_commit(&s)) {
 		complain("cannot write %s: %m", r->file);
 		return EXIT_SYSTEM;
@@ -210,7 +275,7 @@ static int print_file(const struct request *r, const struct gauges *g)
 	return 0;
 }
 
-static int print_stdout(const struct request *r, const struct gauges *g)
+static int print_stdout(const struct request *r, const struct shown *s)
 {
 	struct out_style style = r->style;
 	const char *no_colour = getenv("NO_COLOR");
@@ -220,10 +285,9 @@ static int print_stdout(const struct request *r, const struct gauges *g)
 	if (terminal && !ioctl(STDOUT_FILENO, TIOCGWINSZ, &size))
 		style.width = size.ws_col;
 	style.colour = terminal && !(no_colour && *no_colour);
-	if (r->watch && terminal && r->format->print == out_stat_table)
+	if (r->watch && terminal && (r->flows ? r->flows->print == out_flows_table : r->format->print == out_stat_table))
 		fputs("\033[H\033[2J", stdout);
-	r->format->print(stdout, g, &style);
-	if (ferror(stdout) || fflush(stdout)) {
+	if (print(r, stdout, s, &style) || fflush(stdout)) {
 		complain("cannot write to standard output: %m");
 		return EXIT_SYSTEM;
 	}
@@ -246,13 +310,33 @@ static int judge(const struct request *r, const struct gauges *g)
 	return EXIT_JUDGED;
 }
 
+static int show_flows(const struct request *r)
+{
+	struct view v = VIEW_NONE;
+	struct flow_view flows = {};
+	const struct shown s = {.flows = &flows};
+	int status = view_open(&v, r->instance, VIEW_WATCH);
+
+	if (!status)
+		status = flow_view_open(&flows, &v, FLOW_LIST);
+	if (!status)
+		status = r->file ? print_file(r, &s) : print_stdout(r, &s);
+	flow_view_close(&flows);
+	view_close(&v);
+	return status;
+}
+
 static int show(const struct request *r)
 {
 	struct gauges g;
-	int status = gauges_read(&g, r->instance);
+	const struct shown s = {.g = &g};
+	int status;
 
+	if (r->flows)
+		return show_flows(r);
+	status = gauges_read(&g, r->instance);
 	if (!status)
-		status = r->file ? print_file(r, &g) : print_stdout(r, &g);
+		status = r->file ? print_file(r, &s) : print_stdout(r, &s);
 	if (!status)
 		status = judge(r, &g);
 	gauges_free(&g);
@@ -286,8 +370,12 @@ int main(int argc, char **argv)
 		.limits = {.warning = 0.8, .critical = 0.95},
 	};
 
+	int status;
+
 	read_arguments(&r, argc, argv);
 	if (r.check)
 		return check(&r);
-	return r.watch ? watch(&r) : show(&r);
+	status = r.watch ? watch(&r) : show(&r);
+	flow_filter_free(&r.filter);
+	return status;
 }

@@ -112,7 +112,7 @@ static int read_all(struct gauges *g, const struct view *v)
 		return -1;
 	}
 	gauges_word(g, v->control->word, clock_ns(CLOCK_BOOTTIME) / 1000000);
-	if (gauge_slots(g, v) || gauge_maps(g, v) || gauge_rings(g, v) || gauge_rules(g, v) ||
+	if (gauge_slots(g, v) || gauge_state(g, v) || gauge_flows(g, v) || gauge_limits(g, v) || gauge_maps(g, v) || gauge_rings(g, v) || gauge_rules(g, v) ||
 	    gauge_hooks(g, v))
 		return -1;
 	gauges_sum(g);

@@ -14,8 +14,18 @@ int gauges_read(struct gauges *g, const char *instance);
 
 /* The parts of it, for kern_gauge*.c. Each returns 0, or -1 after complaining. */
 
-/* gauge_maps(g, v): every map pinned in maps/ but the rings. */
+/* gauge_maps(g, v): every map pinned in maps/ but the rings, after the gauges of flows and limits. */
 int gauge_maps(struct gauges *g, const struct view *v);
+
+/* gauge_state(g, v): what happened to flows and limits. Before gauge_limits(), so that what is lost of a key between the
+ * two makes the evictions fewer. */
+int gauge_state(struct gauges *g, const struct view *v);
+
+/* gauge_flows(g, v): the flow table. */
+int gauge_flows(struct gauges *g, const struct view *v);
+
+/* gauge_limits(g, v): the keys of rate limits, after gauges_word(). */
+int gauge_limits(struct gauges *g, const struct view *v);
 
 /* gauge_slots(g, v): the resident images, after gauges_word(). */
 int gauge_slots(struct gauges *g, const struct view *v);
@@ -32,7 +42,10 @@ int gauge_hooks(struct gauges *g, const struct view *v);
 /* map_memory(fd): bytes the kernel charges for a map; 0 when it doesn't say. */
 uint64_t map_memory(int fd);
 
-/* map_entries(fd, facts, n): how many keys a hash map or trie has. 0, or -1 with errno. */
-int map_entries(int fd, const struct map_facts *facts, uint64_t *n);
+/* map_visit(fd, facts, visit, ctx, n): the entries of a hash map or trie: visit(ctx, keys, values, count) of some at a time,
+ * and in ${*n} how many there are. A count of 0 says that it begins, perhaps again. ${visit} may be NULL; where the kernel
+ * reads no batches it is not called. 0, or -1 with errno. */
+typedef void map_visitor(void *ctx, const void *keys, const void *values, uint32_t count);
+int map_visit(int fd, const struct map_facts *facts, map_visitor *visit, void *ctx, uint64_t *n);
 
 #endif

@@ -64,9 +64,9 @@ static size_t value_room(const struct map_facts *facts)
 	return size;
 }
 
-/* batches(fd, facts, room, n): 0; ENOSPC when ${room} keys don't take one bucket of the hash; other errno
+/* batches(fd, facts, room, visit, ctx, n): 0; ENOSPC when ${room} keys don't take one bucket of the hash; other errno
  * values when the map has no batches. */
-static int batches(int fd, const struct map_facts *facts, uint32_t room, uint64_t *n)
+static int batches(int fd, const struct map_facts *facts, uint32_t room, map_visitor *visit, void *ctx, uint64_t *n)
 {
 	size_t key = facts->key_size > 8 ? facts->key_size : 8;
 	char *tokens = calloc(2, key), *in = NULL, *out = tokens;
@@ -74,12 +74,17 @@ static int batches(int fd, const struct map_facts *facts, uint32_t room, uint64_
 	int err = ENOMEM;
 
 	*n = 0;
+	if (visit)
+		visit(ctx, NULL, NULL, 0);
 	while (tokens && keys && values) {
 		uint32_t count = room;
 
 		err = bpf_map_lookup_batch(fd, in, out, keys, values, &count, NULL) ? errno : 0;
-		if (!err || err == ENOENT)
+		if (!err || err == ENOENT) {
 			*n += count;
+			if (visit)
+				visit(ctx, keys, values, count);
+		}
 		if (err)
 			break;
 		in = out;
@@ -91,13 +96,13 @@ static int batches(int fd, const struct map_facts *facts, uint32_t room, uint64_
 	return err == ENOENT ? 0 : err;
 }
 
-int map_entries(int fd, const struct map_facts *facts, uint64_t *n)
+int map_visit(int fd, const struct map_facts *facts, map_visitor *visit, void *ctx, uint64_t *n)
 {
 	uint32_t room = facts->max_entries < BATCH ? facts->max_entries : BATCH;
-	int err = batches(fd, facts, room, n);
+	int err = batches(fd, facts, room, visit, ctx, n);
 
 	while (err == ENOSPC && room < BATCH_MAX)
-		err = batches(fd, facts, room *= 4, n);
+		err = batches(fd, facts, room *= 4, visit, ctx, n);
 	return err ? walk(fd, facts, n) : 0;
 }
 
@@ -117,7 +122,14 @@ static int measure(struct map_gauge *m, const struct gauges *g, int fd, const st
 	m->memory = map_memory(fd);
 	if (is_hash(facts->type)) {
 		m->counted = m->fills = m->by_traffic = true;
-		return map_entries(fd, facts, &m->entries);
+		m->entries = g->limits.entries;
+		return strcmp(m->name, "limits") ? map_visit(fd, facts, NULL, NULL, &m->entries) : 0;
+	}
+	if (!strcmp(m->name, "flows")) {
+		m->counted = m->fills = m->by_traffic = true;
+		m->entries = g->flows.entries;
+		m->capacity = g->flows.capacity; /* there are more places, because some buckets fill before others */
+		return 0;
 	}
 	if (!strcmp(m->name, "counters") || !strcmp(m->name, "log_limits")) {
 		m->counted = m->fills = true; /* the ids before the first rule's are taken, too */

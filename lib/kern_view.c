@@ -194,13 +194,13 @@ int view_gone(const struct view *v)
 	return fstat(v->maps, &st) || st.st_nlink == 0;
 }
 
-struct meta *view_meta(const struct view *v, const char **why)
+static struct meta *read_meta(const struct view *v, const char *name, const char **why)
 {
 	struct map_facts facts;
 	struct meta *m = NULL;
 	uint32_t zero = 0;
 	void *blob = NULL;
-	int fd = view_map(v, "meta", 0, &facts);
+	int fd = view_map(v, name, 0, &facts);
 
 	if (fd < 0) {
 		*why = strerror(errno);
@@ -222,4 +222,16 @@ out:
 	free(blob);
 	close(fd);
 	return m;
+}
+
+struct meta *view_meta(const struct view *v, const char **why)
+{
+	return read_meta(v, "meta", why);
+}
+
+struct meta *view_meta_previous(const struct view *v)
+{
+	const char *why;
+
+	return read_meta(v, "meta_previous", &why);
 }

@@ -56,6 +56,9 @@ int view_gone(const struct view *v);
  * it. NULL with a text in ${*why} (static, or strerror's). */
 struct meta *view_meta(const struct view *v, const char **why);
 
+/* view_meta_previous(v): that of the generation before, in the same way; NULL if there is none. */
+struct meta *view_meta_previous(const struct view *v);
+
 /* view_map(v, name, writable, facts): the pinned map maps/${name} ("counters", "ring0/events"); an fd
  * (close-on-exec) or -1 with errno. ${facts} may be NULL. */
 int view_map(const struct view *v, const char *name, int writable, struct map_facts *facts);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* The order of a load (every step before the switch can fail without touching the running policy):
- * resolve names, plan hooks, lock, look at what runs, lower, load programs, stage tables, attach, switch, settle. */
+ * resolve names, plan hooks, lock, look at what runs, lower, load programs, stage tables, attach, seed flows, switch,
+ * settle. */
 #include "load.h"
 
 #include <fnmatch.h>
@@ -14,6 +15,7 @@
 #include "kern_load.h"
 #include "load_ids.h"
 #include "load_report.h"
+#include "load_seed.h"
 #include "meta_build.h"
 #include "resolve.h"
 #include "tables_build.h"
@@ -22,6 +24,7 @@
 
 static void load_free(struct load *l)
 {
+	seed_end(l);
 	free(l->ids);
 	free(l->fresh);
 	image_free(&l->image);
@@ -242,6 +245,8 @@ static int load_commit(struct load *l)
 	}
 	if (!err)
 		err = kern_pin(k);
+	if (!err)
+		err = seed_flows(l);
 	if (err) {
 		links_undo(k, &l->targets, &l->placing);
 		kern_undo(k);
@@ -249,6 +254,7 @@ static int load_commit(struct load *l)
 	}
 	if (k->staged) {
 		kern_switch(k);
+		seed_flows(l);
 		kern_settle(k);
 	}
 	report_flows(l, left);
@@ -282,6 +288,7 @@ static int load_run(struct load *l, bool *locked)
 	if (err)
 		return err;
 	if (l->o->dry_run) {
+		seed_flows(l);
 		report_plan(l);
 		return EXIT_DONE;
 	}

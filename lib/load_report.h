@@ -25,6 +25,7 @@ struct load {
 	struct kern_sizes sizes;
 	bool need[KP_COUNT];
 	bool programs; /* were loaded anew */
+	struct seed *seed; /* load_seed.h: of a first load, else NULL */
 };
 
 /* report_plan(l): what a load would do, on stdout (-n). */

@@ -2,6 +2,7 @@
 /* The gauges as one JSON object on one line. The keys are those of fwstat(8), and never renamed. */
 #include <inttypes.h>
 
+#include "flow_set.h"
 #include "out_stat.h"
 #include "policy.h"
 #include "put.h"
@@ -82,6 +83,43 @@ static void maps(FILE *f, const struct gauges *g)
 		fputc('}', f);
 	}
 	fputc(']', f);
+}
+
+static void flows(FILE *f, const struct gauges *g)
+{
+	bool first = true;
+	uint64_t n;
+
+	key(f, false, "flows");
+	number(f, true, "entries", g->flows.entries);
+	number(f, false, "capacity", g->flows.capacity);
+	ratio(f, "fill_ratio", g->flows.entries, g->flows.capacity);
+	key(f, false, "states");
+	for (int s = 0; s < FW_FLOW_STATE_COUNT; s++) {
+		if (!flows_in_state(g, s, &n))
+			continue;
+		number(f, first, flow_state_names[s], n);
+		first = false;
+	}
+	fputc('}', f);
+	number(f, false, "created", g->state.flows_created);
+	number(f, false, "expired", g->state.flows_expired);
+	number(f, false, "evicted", g->state.flows_evicted);
+	number(f, false, "full", g->state.flows_full);
+	number(f, false, "cut", g->state.flows_cut);
+	number(f, false, "fragments_created", g->state.fragments_created);
+	number(f, false, "related_packets", g->state.related);
+	fputc('}', f);
+}
+
+static void limits(FILE *f, const struct gauges *g)
+{
+	key(f, false, "rate_limits");
+	number(f, true, "sources", g->limits.entries);
+	number(f, false, "limited_now", g->limits.above);
+	number(f, false, "created", g->state.limits_created);
+	number(f, false, "evicted_at_least", g->limits.evicted);
+	fputc('}', f);
 }
 
 static void slots(FILE *f, const struct gauges *g)
@@ -231,6 +269,8 @@ void out_stat_json(FILE *f, const struct gauges *g, const struct out_style *styl
 	hooks(f, g);
 	verdicts(f, g);
 	rules(f, g);
+	flows(f, g);
+	limits(f, g);
 	rings(f, g);
 	maps(f, g);
 	slots(f, g);

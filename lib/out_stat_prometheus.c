@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "flow_set.h"
 #include "out_stat.h"
 #include "put.h"
 #include "utf8.h"
@@ -206,6 +207,9 @@ static bool possible(enum fw_reason reason, enum fw_verdict verdict, enum flow_s
 	case FW_REASON_FLOW:
 	case FW_REASON_NEIGHBOUR:
 		return verdict == FW_VERDICT_ALLOW;
+	case FW_REASON_INVALID:
+	case FW_REASON_FLOW_CUT:
+		return verdict == FW_VERDICT_DENY;
 	case FW_REASON_NO_MEMORY:
 		return verdict == FW_VERDICT_RATE_LIMITED;
 	default:
@@ -240,6 +244,41 @@ static void totals(struct page *p)
 	sample(p, g->calls_denied, NULL);
 }
 
+/* A metric of one sample. */
+static void single(struct page *p, uint64_t v, const char *name, const char *type, const char *help)
+{
+	begin(p, name, type, help);
+	sample(p, v, NULL);
+}
+
+static void flows(struct page *p)
+{
+	const struct gauges *g = p->g;
+	const struct fw_state_stats *s = &g->state;
+	uint64_t n;
+
+	begin(p, "fw_flows", "gauge", "Live flows by state; \"fragment\": datagrams in pieces.");
+	for (int state = 0; state < FW_FLOW_STATE_COUNT; state++)
+		if (flows_in_state(g, state, &n))
+			sample(p, n, "state", flow_state_names[state], NULL);
+	single(p, s->flows_created, "fw_flows_created_total", "counter", "Flows made.");
+	single(p, s->flows_expired, "fw_flows_expired_total", "counter",
+	       "Flows whose place a new one took after they had expired.");
+	single(p, s->flows_evicted, "fw_flows_evicted_total", "counter",
+	       "Live flows, unanswered or over, whose place a new one took; an exact count.");
+	single(p, s->flows_full, "fw_flows_full_total", "counter",
+	       "Packets that were allowed and found no room for their flow; see on_full.");
+	single(p, s->flows_cut, "fw_flows_cut_total", "counter", "Flows that a reload no longer allows.");
+	single(p, s->fragments_created, "fw_fragments_created_total", "counter",
+	       "Datagrams in pieces of which the first passed.");
+	single(p, s->related, "fw_related_packets_total", "counter", "ICMP errors that passed because of a flow.");
+	single(p, g->limits.above, "fw_rate_limited_sources", "gauge",
+	       "Keys of rate limits, mostly sources, above their limit now.");
+	single(p, s->limits_created, "fw_limits_created_total", "counter", "Keys of rate limits made.");
+	single(p, g->limits.evicted, "fw_limits_evicted_total", "counter",
+	       "Keys of rate limits thrown out for others, at least so many.");
+}
+
 void out_stat_prometheus(FILE *f, const struct gauges *g, const struct out_style *style)
 {
 	struct page p = {.f = f, .g = g};
@@ -247,6 +286,7 @@ void out_stat_prometheus(FILE *f, const struct gauges *g, const struct out_style
 	identity(&p);
 	totals(&p);
 	rules(&p);
+	flows(&p);
 	rings(&p);
 	maps(&p);
 	slots(&p);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "diag.h"
+#include "flow_set.h"
 #include "out_grid.h"
 #include "out_stat.h"
 #include "policy.h"
@@ -205,6 +206,59 @@ static void rules(FILE *f, const struct gauges *g, const struct out_style *style
 	grid_print(&t, f, style->width);
 }
 
+static void flows(FILE *f, const struct gauges *g, const struct out_style *style)
+{
+	static const struct grid_column columns[] = {{"state", GRID_LEFT, 0}, {"flows", GRID_RIGHT, 0}, {}};
+	struct grid t;
+	uint64_t n;
+
+	title(f, "FLOWS", style);
+	grid_init(&t, columns);
+	grid_add(&t, "all");
+	add_count(&t, g->flows.entries);
+	for (int state = 0; state < FW_FLOW_STATE_COUNT; state++) {
+		if (!flows_in_state(g, state, &n) || !n)
+			continue;
+		grid_add(&t, "%s", flow_state_names[state]);
+		add_count(&t, n);
+	}
+	grid_print(&t, f, style->width);
+	fprintf(f, "room for %u: %s full\n", g->flows.capacity, percent(g->flows.entries, g->flows.capacity).text);
+}
+
+static void state(FILE *f, const struct gauges *g, const struct out_style *style)
+{
+	static const struct grid_column columns[] = {
+		{"so far", GRID_LEFT, 0}, {"count", GRID_RIGHT, 0}, {"", GRID_LEFT, 1}, {}};
+	const struct fw_state_stats *s = &g->state;
+	const struct {
+		const char *what, *note;
+		uint64_t n;
+	} rows[] = {
+		{"flows made", "", s->flows_created},
+		{"flows expired", "and another took the place", s->flows_expired},
+		{"flows evicted", "unanswered or over, for another", s->flows_evicted},
+		{"flows cut", "no longer allowed after a reload", s->flows_cut},
+		{"packets without room", "on_full", s->flows_full},
+		{"ICMP errors", "passed because of a flow", s->related},
+		{"datagrams in pieces", "", s->fragments_created},
+		{"rate limit keys made", "", s->limits_created},
+		{"rate limit keys evicted", "at least", g->limits.evicted},
+	};
+	struct grid t;
+
+	title(f, "STATE", style);
+	grid_init(&t, columns);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		grid_add(&t, "%s", rows[i].what);
+		add_count(&t, rows[i].n);
+		grid_add(&t, "%s", rows[i].note);
+	}
+	grid_print(&t, f, style->width);
+	fprintf(f, "%" PRIu64 " of %" PRIu64 " rate limit keys are above their limit now\n", g->limits.above,
+		g->limits.entries);
+}
+
 static void maps(FILE *f, const struct gauges *g, const struct out_style *style)
 {
 	static const struct grid_column columns[] = {
@@ -294,6 +348,8 @@ void out_stat_table(FILE *f, const struct gauges *g, const struct out_style *sty
 	hooks(f, g, style);
 	verdicts(f, g, style);
 	rules(f, g, style);
+	flows(f, g, style);
+	state(f, g, style);
 	maps(f, g, style);
 	slots(f, g, style);
 	rings(f, g, style);

@@ -111,7 +111,8 @@ static void perfdata(FILE *f, const struct gauges *g, const struct check_limits 
 			100 * limits->critical);
 		lost += g->rings[i].lost;
 	}
-	fprintf(f, " events_lost=%" PRIu64 "c", lost);
+	fprintf(f, " events_lost=%" PRIu64 "c flows_full=%lluc flows_evicted=%lluc", lost, g->state.flows_full,
+		g->state.flows_evicted);
 	for (int i = 0; i < FW_VERDICT_COUNT; i++)
 		fprintf(f, " %s=%" PRIu64 "c", verdict_names[i], g->verdicts[i]);
 	fprintf(f, " memory=%" PRIu64 "B\n", g->memory);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "flow_set.h"
 #include "policy.h"
 
 #define NAME_OF(id, name) [FW_VERDICT_##id] = name,
@@ -49,6 +50,25 @@ void gauges_sum(struct gauges *g)
 		add(g, &g->unruled[FW_REASON_ID(reason, FW_INGRESS)], (enum fw_reason)reason, SIDE_INGRESS);
 		add(g, &g->unruled[FW_REASON_ID(reason, FW_EGRESS)], (enum fw_reason)reason, SIDE_EGRESS);
 	}
+	/* Nobody deletes keys, and an LRU map doesn't say what it throws out. At least: what was added between the two
+	 * readings is present and not counted yet. */
+	g->limits.evicted =
+		g->state.limits_created > g->limits.entries ? g->state.limits_created - g->limits.entries : 0;
+}
+
+bool flows_in_state(const struct gauges *g, int state, uint64_t *n)
+{
+	if (state <= FW_FLOW_BUSY || state >= FW_FLOW_STATE_COUNT)
+		return false;
+	*n = 0;
+	for (int s = FW_FLOW_BUSY + 1; s < FW_FLOW_STATE_COUNT; s++) {
+		if (strcmp(flow_state_names[s], flow_state_names[state]))
+			continue;
+		if (s < state)
+			return false;
+		*n += g->flows.by_state[s];
+	}
+	return true;
 }
 
 void gauges_word(struct gauges *g, uint64_t word, uint64_t now_ms)

@@ -51,6 +51,19 @@ struct rule_gauge {
 	struct fw_counter sum;	    /* over CPUs */
 };
 
+/* Live entries of the flow table: flows, and what fragments of datagrams follow. */
+struct flow_gauges {
+	uint64_t by_state[FW_FLOW_STATE_COUNT], entries;
+	uint32_t capacity; /* max_flows: there is room for at least as many */
+};
+
+/* Keys of rate limits: sources, or what rate_limit_by says. */
+struct limit_gauges {
+	uint64_t entries;
+	uint64_t above;	  /* those of which the next packet would be refused */
+	uint64_t evicted; /* at least so many; filled by gauges_sum() */
+};
+
 struct hook_gauge {
 	const char *hook, *target;
 	const char *mode; /* "native", "generic", "tcx", "clsact", or "" */
@@ -83,6 +96,9 @@ struct gauges {
 	struct hook_gauge *hooks;
 	size_t n_maps, n_slots, n_rings, n_rules, n_hooks;
 	struct fw_counter unruled[FW_RULE_ID_FIRST]; /* what no rule decided, by FW_REASON_ID() */
+	struct flow_gauges flows;
+	struct limit_gauges limits;
+	struct fw_state_stats state; /* over CPUs */
 
 	/* filled by gauges_sum() */
 	uint64_t packets[FW_REASON_COUNT][FW_VERDICT_COUNT][SIDE_COUNT];
@@ -96,6 +112,10 @@ void gauges_sum(struct gauges *g);
 
 /* gauges_word(g, word, now_ms): what the control word ${word} means at ${now_ms} of CLOCK_BOOTTIME. */
 void gauges_word(struct gauges *g, uint64_t word, uint64_t now_ms);
+
+/* flows_in_state(g, state, n): flows in the states that share the name of ${state} (flow_state_names); false if a state
+ * before it has the name already, or no flow can be in it. */
+bool flows_in_state(const struct gauges *g, int state, uint64_t *n);
 
 /* gauges_protect(g): a policy is active and every hook is up. */
 bool gauges_protect(const struct gauges *g);

@@ -11,6 +11,7 @@ import pty
 import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -131,11 +132,12 @@ def read_metrics(instance="t"):
 
 def fixture(*args):
     source, binary = os.path.join(TOP, "tests/stat_fixture.c"), os.path.join(BUILD, "tests/stat_fixture")
-    made_of = [source] + [os.path.join(TOP, "bpf", name) for name in ("fw_abi.h", "tables_abi.h")]
+    made_of = [source] + [os.path.join(TOP, name) for name in
+                          ("tests/stat_flows.h", "bpf/fw_abi.h", "bpf/tables_abi.h", "bpf/flow_table.h", "lib/flow_set.c")]
     if not os.path.exists(binary) or os.path.getmtime(binary) < max(map(os.path.getmtime, made_of)):
         os.makedirs(os.path.dirname(binary), exist_ok=True)
         call(os.environ.get("CC", "gcc"), "-std=gnu11", "-O2", "-g", "-Wall", "-D_GNU_SOURCE", "-I" + TOP, "-o", binary,
-             source, "-lbpf", "-lelf", "-lz")
+             source, os.path.join(TOP, "lib/flow_set.c"), "-lbpf", "-lelf", "-lz")
     call(binary, *map(str, args))
 
 
@@ -165,10 +167,16 @@ def test_json():
     maps = {m["name"]: m for m in j["maps"]}
     same([(n, maps[n]["type"], maps[n].get("entries"), maps[n]["capacity"]) for n in sorted(maps)],
          [("arenas", "array_of_maps", 2, 4), ("control", "array", None, 1), ("counters", "percpu_array", 67, 128),
-          ("flows4", "hash", 500, 1000), ("flows6", "lru_hash", 20, 1000), ("limits", "lru_hash", 0, 1000),
+          ("flow_head", "array", None, 1), ("flows", "array", 500, 1000), ("limits", "lru_hash", 22, 1000),
           ("log_limits", "array", 67, 128), ("meta", "array", None, 1), ("readers", "array", None, 1),
-          ("rings", "array_of_maps", 4, 4)], "every map with type, entries and capacity")
-    same(maps["flows4"]["fill_ratio"], 0.5, "fill ratio")
+          ("rings", "array_of_maps", 4, 4), ("state_stats", "percpu_array", None, 1)], "every map with type, entries and capacity")
+    same(maps["flows"]["fill_ratio"], 0.5, "fill ratio")
+    states = {"syn_sent": 1, "established": 493, "fin_wait": 2, "udp_stream": 1, "icmp_new": 1, "fragment": 2}
+    f = j["flows"]
+    same({k: v for k, v in f["states"].items() if v}, states, "live flows by state, those with one name together")
+    same([f[k] for k in ("entries", "capacity", "fill_ratio", "created", "expired", "evicted", "full", "cut", "fragments_created",
+                         "related_packets")], [500, 1000, 0.5, 1001, 30, 20, 10, 4, 9, 6], "the flow table, summed over CPUs")
+    same(j["rate_limits"], {"sources": 22, "limited_now": 3, "created": 30, "evicted_at_least": 8}, "rate limits")
     ok(all(m["memory_bytes"] > 0 for m in j["maps"]) and j["memory_bytes"] > 2 << 20, "memory")
     same([(s["slot"], s["generation"], s["active"], s["used_bytes"], s["size_bytes"]) for s in j["slots"]],
          [(1, 7, True, 300000, 1 << 20), (2, 6, False, 300000, 1 << 20)], "slots")
@@ -188,7 +196,16 @@ def test_metrics():
     same(m.get(("fw_rule_bytes_total", "dropped", "web")), 420, "fw_rule_bytes_total")
     same(m.get(("fw_rule_calls_denied_total", "block")), 9, "fw_rule_calls_denied_total")
     same(m.get(("fw_packets_total", "default", "deny", "ingress")), 5, "fw_packets_total")
-    same(m.get(("fw_map_fill_ratio", "flows4")), 0.5, "fw_map_fill_ratio")
+    same(m.get(("fw_map_fill_ratio", "flows")), 0.5, "fw_map_fill_ratio")
+    same([m.get(("fw_map_entries", "flows")), m.get(("fw_map_capacity", "flows"))], [500, 1000], "fw_map_entries, fw_map_capacity")
+    same({k[1]: v for k, v in m.items() if k[0] == "fw_flows" and v},
+         {"syn_sent": 1, "established": 493, "fin_wait": 2, "udp_stream": 1, "icmp_new": 1, "fragment": 2}, "fw_flows")
+    ok(sum(k[0] == "fw_flows" for k in m) == 18 and ("fw_flows", "busy") not in m, "fw_flows: a series for each name", m)
+    same([m.get((n,)) for n in ("fw_flows_created_total", "fw_flows_expired_total", "fw_flows_evicted_total", "fw_flows_full_total",
+                                "fw_flows_cut_total", "fw_fragments_created_total", "fw_related_packets_total")],
+         [1001, 30, 20, 10, 4, 9, 6], "totals of the flow table")
+    same([m.get((n,)) for n in ("fw_rate_limited_sources", "fw_limits_created_total", "fw_limits_evicted_total")], [3, 30, 8],
+         "rate limits as metrics")
     same(m.get(("fw_ring_fill_ratio", "0")), 0.5, "fw_ring_fill_ratio")
     same(m.get(("fw_events_lost_total", "2")), 2, "fw_events_lost_total")
     same(m.get(("fw_hook_up", "/" + NAME, "cgroup_egress")), 1, "fw_hook_up")
@@ -218,7 +235,9 @@ def test_table():
     status, out, err = fwstat()
     ok(status == 0 and "\033" not in out and err == "", "table without colours in a pipe", out, err)
     rows = [line.split() for line in out.splitlines()]
-    ok(["flows4", "hash", "500", "1000", "50.0%"] in [r[:5] for r in rows], "table: a map", out)
+    ok(["flows", "array", "500", "1000", "50.0%"] in [r[:5] for r in rows], "table: a map", out)
+    ok(["fin_wait", "2"] in rows and ["flows", "evicted", "20"] in [r[:3] for r in rows] and "3 of 22 rate limit keys" in out,
+       "table: flows and rate limits", out)
     ok("65535  block" in out and str(BIG) in out, "table: a rule", out)
     same([line for line in out.splitlines() if line.endswith(" ")], [], "table: no blanks at line ends")
     for columns, cut in (120, True), (100, False):
@@ -235,12 +254,13 @@ def test_check():
     ok(status == 0 and re.fullmatch(r"FW OK - [^|\n]+ \|( [a-z0-9_]+=[0-9.]+(%;80;95;0;100|c|B))+\n", out), "check: OK", out)
     fixture("fill", 800)
     same(fwstat("--check")[:2][0], 1, "check: at 80 % WARNING")
-    ok(fwstat("--check")[1].startswith("FW WARNING - flows4 80.0% full |"), "check: says what is full")
+    ok(fwstat("--check")[1].startswith("FW WARNING - flows 80.0% full |"), "check: says what is full")
     same(fwstat("--check", "-w", "81")[0], 0, "check: -w")
     same(fwstat("--check", "-w", "10", "-c", "80")[0], 2, "check: -c")
     fixture("fill", 1000)
-    ok(fwstat("--check")[1].startswith("FW CRITICAL - flows4 100.0% full |"), "check: full is CRITICAL")
-    same(read_json()["maps"][3]["entries"], 1000, "a full map")
+    ok(fwstat("--check")[1].startswith("FW CRITICAL - flows 100.0% full |"), "check: full is CRITICAL")
+    same(pick(read_json()["maps"], name="flows")[0]["entries"], 1000, "a full map")
+    ok(" flows_full=10c flows_evicted=20c " in fwstat("--check")[1], "check: what had no room, as performance data")
     fixture("fill", 500)
     fixture("word", 0)
     ok(fwstat("--check")[:1] == (2,) and "no policy is active" in fwstat("--check")[1], "check: no policy is CRITICAL")
@@ -294,10 +314,61 @@ def test_output(tmp):
     p.stdout.close()
 
 
+def flows(*args):
+    status, out, err = fwstat("--flows", "-o", "json", *args)
+    if status or err:
+        ok(False, "fwstat --flows " + " ".join(args), status, err)
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_flows():
+    listed = flows()
+    same(len(listed), 498, "--flows: all but the expired and the fragments")
+    by = {f["src_ip"]: f for f in listed}
+    f = by["fd77::1"]
+    flow_id = f.pop("flow_id")
+    ok(re.fullmatch("[1-9][0-9]*", flow_id), "--flows: flow_id is a string", flow_id)
+    same(f, {"state": "udp_stream", "reason": "rule", "rule": "block", "priority": 65535, "direction": "egress", "src_ip": "fd77::1",
+             "src_port": 40000, "dst_ip": "fd77::2", "dst_port": 443, "proto": "udp", "ip_version": 6, "generation": 6,
+             "idle_seconds": 12.0, "expires_seconds": 88.0, "uid": 1000, "cgroup_id": str(2**64 - 2)}, "--flows: every field")
+    f = by["10.1.0.2"]
+    same([f.get(k) for k in ("state", "proto", "icmp_id", "src_port", "dst_port", "uid", "cgroup_id")],
+         ["icmp_new", "icmp", 0x1234, None, None, None, None], "--flows: an echo")
+    f = by["10.1.0.5"]
+    same([f.get(k) for k in ("reason", "rule", "idle_seconds", "expires_seconds")], ["default", None, 7200, 432000 - 7200],
+         "--flows: allowed by default")
+    f = by["10.1.0.6"]
+    same([f.get(k) for k in ("reason", "rule", "idle_seconds", "expires_seconds")], ["rule", None, 99, 1], "--flows: a rule that is gone")
+    for args, want in ((["--state", "fin_wait"], 2), (["--rule", "web"], 492), (["--direction", "egress"], 1), (["--src", "10.1.0.4"], 1),
+                       (["--src", "10.1.0.0/29"], 5), (["--proto", "udp", "--port", "443"], 1), (["--interface", "lo"], 0)):
+        same(len(flows(*args)), want, "--flows " + " ".join(args))
+    status, out, err = fwstat("--flows")
+    rows = [line.split() for line in out.splitlines()]
+    same((status, err, len(rows), rows[0][:4]), (0, "", 499, ["state", "direction", "proto", "opener"]), "--flows: a table")
+    ok(any(r[3:8] == ["10.1.0.6:40000", "10.9.0.1:443", "(gone)", "99s", "1s"] for r in rows) and
+       any(r[3:8] == ["10.1.0.5:40000", "10.9.0.1:443", "(default)", "2h", "4d"] for r in rows), "--flows: rows", out)
+    fixture("word", 0)
+    same([len(flows()), "idle_seconds" in flows()[0]], [501, False], "--flows: without a policy nothing expires")
+    fixture("word", 1)
+
+
+def test_noise():
+    """A table full of nonsense: what is printed is text all the same."""
+    for seed in range(4):
+        fixture("noise", seed)
+        for args in ([], ["-o", "json"], ["-o", "prometheus"], ["--flows"], ["--flows", "-o", "json"], ["--flows", "--cgroup", "/"]):
+            status, out, err = fwstat(*args)
+            ok(status == 0 and err == "" and out.replace("\n", "").isprintable(), "noise %d: fwstat %s" % (seed, " ".join(args)), status, err)
+            if "json" in args:
+                same([type(json.loads(line)) for line in out.splitlines()][:1], [dict], "noise %d: every line is JSON" % seed)
+        ok(len(flows()) > 50, "noise %d: some of it looks like flows" % seed)
+
+
 def test_usage():
     for args in (["-w", "80"], ["-c", "5"], ["--check", "-w", "101"], ["--check", "-w", "x"], ["--check", "-w", "9", "-c", "8"],
                  ["--check", "-o", "json"], ["-o", "xml"], ["--watch", "0"], ["--watch", "1.5"], ["--http"], ["extra"],
-                 ["--unknown"], ["-N", "../x"]):
+                 ["--unknown"], ["-N", "../x"], ["--rule", "web"], ["--flows", "--check"],
+                 ["--flows", "-o", "prometheus"], ["--flows", "--state", "busy"], ["--flows", "--src", "x"]):
         status, out, err = fwstat(*args)
         ok(status == 2 and out == "" and err.startswith("fwstat: "), "usage: " + " ".join(args), status, out, err)
     same(fwstat("--http")[2], "fwstat: --http is not supported yet\n", "--http")
@@ -328,12 +399,14 @@ def test_fixture(bpffs, cgroup):
     test_json()
     test_metrics()
     test_table()
+    test_flows()
     test_check()
     test_trial()
     test_rings(bpffs)
     with tempfile.TemporaryDirectory() as tmp:
         test_output(tmp)
     test_usage()
+    test_noise()
     test_gone(bpffs, cgroup)
 
 
@@ -381,7 +454,9 @@ def test_traffic(peer, cgroup):
     there = ("nsenter", "-t", str(peer), "-n")
     inside = ("sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', cgroup)
     send(there, "10.77.0.1", 9999, 3)
-    send(there, "10.77.0.1", 7000, 5)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.bind(("10.77.0.1", 7000))
+        send(there, "10.77.0.1", 7000, 5)
     send(inside, "10.77.0.2", 53, 2)
     connect(inside, "10.77.0.2", 53, 4)
     subprocess.run(there + ("ping", "-q", "-n", "-i", "0.01", "-c", "6", "-W", "1", "10.77.0.1"), stdout=subprocess.DEVNULL,
@@ -397,7 +472,11 @@ def test_traffic(peer, cgroup):
     p = rules["pings"]
     ok(p["packets_limited"] >= 3 and p["packets_allowed"] >= 1, "pings above the limit", p)
     maps = {m["name"]: m for m in j["maps"]}
-    ok(maps["flows4"]["entries"] >= 1 and maps["limits"]["entries"] == 1, "flows and limits in their maps", j["maps"])
+    ok(maps["flows"]["entries"] >= 1 and maps["limits"]["entries"] == 1, "flows and limits in their maps", j["maps"])
+    same((j["flows"]["created"] >= maps["flows"]["entries"], j["rate_limits"]), (True, {"sources": 1, "limited_now": 1, "created": 1,
+         "evicted_at_least": 0}), "the one who pinged is above the limit")
+    send(there, "10.77.0.1", 7000, 1)
+    same(read_json("real")["flows"]["related_packets"], 1, "that nobody listens any more is said to the sender")
     m = read_metrics("real")
     same(m.get(("fw_packets_total", "default", "deny", "ingress")), 3, "the same as metrics")
     same(m.get(("fw_generation",)), j["generation"], "generation as a metric")

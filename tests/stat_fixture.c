@@ -2,7 +2,8 @@
 /* An instance "t" with known contents, built by hand below $FW_BPFFS/fw, for tests/fwstat.t.
  * usage: stat_fixture make CGROUP   maps, pins, and two hooks on the cgroup of that path
  *        stat_fixture word WORD     write the control word
- *        stat_fixture fill N        entries of flows4 (capacity 1000)
+ *        stat_fixture fill N        live entries of the flow table (max_flows 1000), at least 12: make_flows()
+ *        stat_fixture noise SEED    random bytes in the flow table, its head, its clock's tables and the rate limits
  *        stat_fixture events N      events of 16 bytes into ring 0 (4096 bytes), without a wake-up
  *        stat_fixture claim MASK    the claimed rings */
 #include <bpf/bpf.h>
@@ -14,12 +15,16 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bpf/fw_abi.h"
 #include "bpf/tables_abi.h"
+#include "lib/flow_set.h"
 
-#define FLOWS 1000
+#define FLOWS 1000 /* max_flows */
+#define HZ 250
+#define RATES 400000 /* offset of by_id in the arenas */
 #define RING 4096
 
 static void need(bool good, const char *what)
@@ -99,6 +104,26 @@ static void make_counters(void)
 	make_map("/maps/log_limits", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct fw_log_limit), 128, -1);
 }
 
+/* An image with timeouts, and one rule with a rate limit: web, 10 s of tolerance. */
+static void fill_arena(struct fw_arena *a, uint32_t generation)
+{
+	uint32_t ids[67] = {[65] = RATES + 512};
+	struct fw_rate rate = {.interval = 1000000, .tolerance = 10000000000ull};
+
+	*a = (struct fw_arena){.magic = FW_ARENA_MAGIC,
+			       .abi = FW_ABI,
+			       .size = 300000,
+			       .generation = generation,
+			       .jiffies_per_s = HZ,
+			       .by_id = RATES,
+			       .n_ids = 67};
+	for (int s = 0; s < FW_FLOW_STATE_COUNT; s++)
+		a->tmo[s] = 100 * HZ;
+	a->tmo[FW_FLOW_ESTABLISHED] = 432000 * HZ;
+	memcpy((uint8_t *)a + RATES, ids, sizeof(ids));
+	memcpy((uint8_t *)a + RATES + 512, &rate, sizeof(rate));
+}
+
 static void make_arenas(void)
 {
 	int outer, inner[2];
@@ -106,10 +131,7 @@ static void make_arenas(void)
 	for (int i = 0; i < 2; i++) {
 		struct fw_arena *a = calloc(1, FW_ARENA_MIN);
 
-		*a = (struct fw_arena){.magic = FW_ARENA_MAGIC,
-				       .abi = FW_ABI,
-				       .size = 300000,
-				       .generation = 7 - (uint32_t)i};
+		fill_arena(a, 7 - (uint32_t)i);
 		inner[i] = make_map(NULL, BPF_MAP_TYPE_ARRAY, 4, FW_ARENA_MIN, 1, -1);
 		put(inner[i], 0, a);
 		free(a);
@@ -163,6 +185,8 @@ static uint32_t make_link(const char *cgroup, enum bpf_attach_type type, const c
 	close(dir);
 	return info.id;
 }
+
+#include "tests/stat_flows.h"
 
 struct blob {
 	struct fw_meta head;
@@ -230,16 +254,6 @@ static void make_meta(const char *cgroup)
 	put(make_map("/maps/meta", BPF_MAP_TYPE_ARRAY, 4, b.head.size, 1, -1), 0, &b);
 }
 
-static void make_flows(const char *name, enum bpf_map_type type, uint32_t key, uint32_t n)
-{
-	int fd = make_map(name, type, key, sizeof(struct fw_flow), FLOWS, -1);
-	uint32_t room[16] = {};
-	struct fw_flow flow = {};
-
-	for (room[0] = 0; room[0] < n; room[0]++)
-		need(!bpf_map_update_elem(fd, room, &flow, 0), name);
-}
-
 static void make(const char *cgroup)
 {
 	struct fw_control control = {.word = 1};
@@ -255,25 +269,9 @@ static void make(const char *cgroup)
 	make_counters();
 	make_arenas();
 	make_rings();
-	make_flows("/maps/flows4", BPF_MAP_TYPE_HASH, 16, 500);
-	make_flows("/maps/flows6", BPF_MAP_TYPE_LRU_HASH, 40, 20);
-	make_flows("/maps/limits", BPF_MAP_TYPE_LRU_HASH, sizeof(struct fw_limit_key), 0);
+	make_state();
+	make_limits();
 	make_meta(cgroup);
-}
-
-static void fill(uint32_t n)
-{
-	int fd = open_map("/maps/flows4");
-	struct fw_flow flow = {};
-
-	for (uint32_t i = 0; i < FLOWS; i++) {
-		uint32_t room[4] = {i};
-
-		if (i < n)
-			need(!bpf_map_update_elem(fd, room, &flow, 0), "fill");
-		else
-			bpf_map_delete_elem(fd, room);
-	}
 }
 
 /* Producer positions are the kernel's alone: a program has to write. */
@@ -316,6 +314,8 @@ int main(int argc, char **argv)
 		put(open_map("/maps/control"), 0, &n);
 	} else if (!strcmp(verb, "fill")) {
 		fill((uint32_t)n);
+	} else if (!strcmp(verb, "noise")) {
+		noise((unsigned int)n);
 	} else if (!strcmp(verb, "events")) {
 		events((uint32_t)n);
 	} else if (!strcmp(verb, "claim")) {
@@ -327,7 +327,7 @@ int main(int argc, char **argv)
 		r.claimed = n;
 		put(fd, 0, &r);
 	} else {
-		fputs("usage: stat_fixture make CGROUP | word WORD | fill N | events N | claim MASK\n",
+		fputs("usage: stat_fixture make CGROUP | word WORD | fill N | noise SEED | events N | claim MASK\n",
 		      stderr);
 		return 2;
 	}

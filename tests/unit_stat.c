@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/flow_list.h"
 #include "lib/out_grid.h"
 #include "lib/out_stat.h"
 #include "lib/policy.h"
@@ -51,6 +52,71 @@ static void test_sum(void)
 	ok(g.bytes_passed == 10 && g.bytes_dropped == 20 && g.calls_denied == 8, "bytes and calls");
 }
 
+static void test_state(void)
+{
+	struct gauges g = {.state = {.limits_created = 10}, .limits = {.entries = 7}};
+	uint64_t n, sum = 0;
+	int names = 0;
+
+	for (int s = 0; s < FW_FLOW_STATE_COUNT; s++)
+		g.flows.by_state[s] = s > FW_FLOW_BUSY ? 1ull << s : 0;
+	for (int s = -1; s <= FW_FLOW_STATE_COUNT; s++) {
+		if (!flows_in_state(&g, s, &n))
+			continue;
+		names++;
+		sum += n;
+	}
+	ok(sum == (1ull << FW_FLOW_STATE_COUNT) - 4, "each state is in exactly one name");
+	ok(names == 18 && flows_in_state(&g, FW_FLOW_FIN_WAIT_O, &n) &&
+		   n == (1ull << FW_FLOW_FIN_WAIT_O | 1ull << FW_FLOW_FIN_WAIT_R) &&
+		   !flows_in_state(&g, FW_FLOW_FIN_WAIT_R, &n),
+	   "states that share a name are summed");
+	gauges_sum(&g);
+	ok(g.limits.evicted == 3, "evicted keys: made less present");
+	g.limits.entries = 11;
+	gauges_sum(&g);
+	ok(g.limits.evicted == 0, "never fewer than none");
+}
+
+/* parsed(text): what flow_filter_parse() says of it, "" if nothing. */
+static const char *parsed(struct flow_filter *f, const char *text)
+{
+	static char why[512];
+
+	flow_filter_free(f);
+	why[0] = 0;
+	return flow_filter_parse(f, text, why, sizeof(why)) ? why : "";
+}
+
+static void test_filter(void)
+{
+	struct flow_filter f = {};
+	char text[64], small[8];
+	bool all = true;
+
+	ok(!*parsed(&f, "all") && !f.states && !f.event.used, "all");
+	ok(!*parsed(&f, " src=10.0.0.0/8,port=443  port=80,,state=fin_wait ") &&
+		   f.event.used == (1u << FILTER_SRC | 1u << FILTER_PORT) && f.event.count[FILTER_PORT] == 2 &&
+		   f.states == (1u << FW_FLOW_FIN_WAIT_O | 1u << FW_FLOW_FIN_WAIT_R),
+	   "keys by blanks and commas, more of one, states by name");
+	ok(strstr(parsed(&f, "port=80 sorce=10.0.0.1"), "sorce=10.0.0.1: no such filter"), "an unknown key is named");
+	ok(strstr(parsed(&f, "port=x"), "port=x: "), "a bad value is named");
+	ok(strstr(parsed(&f, "verdict=deny"), "no such filter") && strstr(parsed(&f, "pid=1"), "no such filter"),
+	   "what a flow doesn't have is no filter");
+	ok(*parsed(&f, "") && *parsed(&f, " ,") && *parsed(&f, "all all") && *parsed(&f, "all,port=1") &&
+		   *parsed(&f, "port") && *parsed(&f, "=80") && *parsed(&f, "src="),
+	   "nothing at all is not everything");
+	ok(flow_filter_parse(&f, "colour=red", small, sizeof(small)) && strlen(small) == 7, "a short buffer");
+	for (int s = FW_FLOW_BUSY + 1; s < FW_FLOW_FRAGMENT; s++) {
+		snprintf(text, sizeof(text), "state=%s", flow_state_names[s]);
+		all = all && !*parsed(&f, text) && (f.states >> s & 1) &&
+		      strstr(parsed(&f, "state=x"), flow_state_names[s]);
+	}
+	ok(all, "every state can be asked for, and is in the message");
+	ok(*parsed(&f, "state=fragment") && *parsed(&f, "state=free"), "what is no flow can't");
+	flow_filter_free(&f);
+}
+
 static void test_word(void)
 {
 	struct gauges g = {};
@@ -84,7 +150,7 @@ static char *check_text(const struct gauges *g, double w, double c, enum check_s
 
 static void test_check(void)
 {
-	struct map_gauge map = {.name = "flows4",
+	struct map_gauge map = {.name = "flows",
 				.capacity = 100,
 				.entries = 80,
 				.counted = true,
@@ -98,15 +164,16 @@ static void test_check(void)
 			   .hooks = hooks,
 			   .n_hooks = 1,
 			   .n_rings = 1,
+			   .state = {.flows_full = 3, .flows_evicted = 4},
 			   .rings = {{.size = 100, .used = 10, .state = RING_READ}}};
 	enum check_state state;
 
 	for (int i = 0; i < 8; i++)
 		hooks[i] = (struct hook_gauge){.hook = "xdp", .target = "e|0", .mode = "", .up = true};
 	is(check_text(&g, 0.81, 0.95, &state),
-	   "FW OK - generation 3, 0 rules, 1 hooks attached | flows4=80.0%;81;95;0;100 "
+	   "FW OK - generation 3, 0 rules, 1 hooks attached | flows=80.0%;81;95;0;100 "
 	   "ring0=10.0%;81;95;0;100 "
-	   "events_lost=0c allow=0c deny=0c rate_limited=0c memory=0B\n",
+	   "events_lost=0c flows_full=3c flows_evicted=4c allow=0c deny=0c rate_limited=0c memory=0B\n",
 	   "OK line with performance data");
 	ok(state == CHECK_OK, "OK");
 	free(check_text(&g, 0.8, 0.95, &state));
@@ -129,7 +196,8 @@ static void test_check(void)
 	is(check_text(&g, 0.8, 0.95, &state),
 	   "FW CRITICAL - xdp on e/0 gone: , xdp on e/0 gone: , xdp on e/0 gone: , xdp on e/0 gone: , xdp on "
 	   "e/0 gone:  and 2 more | "
-	   "ring0=100.0%;80;95;0;100 events_lost=1c allow=0c deny=0c rate_limited=0c memory=0B\n",
+	   "ring0=100.0%;80;95;0;100 events_lost=1c flows_full=3c flows_evicted=4c "
+	   "allow=0c deny=0c rate_limited=0c memory=0B\n",
 	   "no bar in the text, and not too long");
 	ok(state == CHECK_CRITICAL, "hooks gone");
 	g.n_hooks = 0;
@@ -195,6 +263,8 @@ static void test_safe(void)
 int main(void)
 {
 	test_sum();
+	test_state();
+	test_filter();
 	test_word();
 	test_ratio();
 	test_check();

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "kern_flow_list.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "diag.h"
+#include "kern_slot.h"
+
+/* ask_clock(v, now): 0, or -1 with errno. */
+static int ask_clock(const struct view *v, __u64 *now)
+{
+	struct fw_clock clock = {};
+	LIBBPF_OPTS(bpf_test_run_opts, run, .ctx_in = &clock, .ctx_size_in = sizeof(clock));
+	char path[64];
+	int fd, err;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d/progs/clock", v->dir);
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return -1;
+	err = bpf_prog_test_run_opts(fd, &run) ? errno : 0;
+	close(fd);
+	errno = err;
+	*now = clock.jiffies;
+	return err ? -1 : 0;
+}
+
+/* map_table(f, v, writable): the whole map, whatever its head says of it. 0, or -1 with errno. */
+static int map_table(struct flow_view *f, const struct view *v, bool writable)
+{
+	struct map_facts facts;
+	/* a writable fd in any case: of a read-only one the kernel maps nothing */
+	int fd = view_map(v, "flows", 1, &facts), err = EINVAL;
+	size_t bytes;
+	void *mem;
+
+	if (fd < 0)
+		return -1;
+	if (facts.type == BPF_MAP_TYPE_ARRAY && facts.value_size == sizeof(struct fw_flow_bucket)) {
+		bytes = (size_t)facts.max_entries * sizeof(struct fw_flow_bucket);
+		mem = mmap(NULL, bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
+		err = mem == MAP_FAILED ? errno : 0;
+		if (!err)
+			f->set = (struct flow_set){.buckets = mem, .bytes = bytes, .tmo = f->tmo,
+						   .head.n_buckets = facts.max_entries};
+	}
+	close(fd);
+	errno = err;
+	return err ? -1 : 0;
+}
+
+/* read_head(f, v): what only people want to know; the size of the map is the map's. */
+static int read_head(struct flow_view *f, const struct view *v)
+{
+	struct fw_flow_head head;
+	struct map_facts facts;
+	uint32_t zero = 0;
+	int fd = view_map(v, "flow_head", 0, &facts), err = EINVAL;
+
+	if (fd < 0)
+		return -1;
+	if (facts.value_size == sizeof(head))
+		err = bpf_map_lookup_elem(fd, &zero, &head) ? errno : 0;
+	close(fd);
+	errno = err;
+	if (err)
+		return -1;
+	f->set.head.max_flows = head.max_flows;
+	return 0;
+}
+
+/* read_timeouts(f, v): of the tables that decide. 0, or -1 with errno. */
+static int read_timeouts(struct flow_view *f, const struct view *v)
+{
+	struct slot_view s;
+
+	memset(f->tmo, 0xff, sizeof(f->tmo));
+	if (slot_open(&s, v, slot_active(v)))
+		return -1;
+	if (s.arena) {
+		memcpy(f->tmo, s.arena->tmo, sizeof(f->tmo));
+		f->jiffies_per_s = s.arena->jiffies_per_s;
+	}
+	slot_close(&s);
+	return 0;
+}
+
+/* make_names(f, v): the newest generation's, and those of the one before for rules that are gone since. */
+static int make_names(struct flow_view *f, const struct view *v)
+{
+	const char *why = "out of memory";
+	struct meta *m = view_meta(v, &why), *before = m ? view_meta_previous(v) : NULL;
+
+	f->names = m ? event_names_new() : NULL;
+	if (!f->names) {
+		complain("cannot read map meta of instance %s: %s", v->instance, m ? "out of memory" : why);
+		meta_free(m);
+		meta_free(before);
+		return EXIT_SYSTEM;
+	}
+	if ((before && event_names_meta(f->names, before)) | event_names_meta(f->names, m)) {
+		complain("out of memory");
+		return EXIT_SYSTEM;
+	}
+	return 0;
+}
+
+int flow_view_open(struct flow_view *f, const struct view *v, enum flow_view_use use)
+{
+	const char *what = NULL;
+
+	*f = (struct flow_view){};
+	if (map_table(f, v, use == FLOW_CHANGE))
+		what = "map flows";
+	else if (read_head(f, v))
+		what = "map flow_head";
+	else if (read_timeouts(f, v))
+		what = "the active tables";
+	else if (ask_clock(v, &f->set.now))
+		what = "the clock of flows (progs/clock)";
+	if (what) {
+		complain("cannot read %s of instance %s: %s", what, v->instance,
+			 errno == EINVAL ? "another layout: loaded by another version?" : strerror(errno));
+		return EXIT_SYSTEM;
+	}
+	return use == FLOW_COUNT ? 0 : make_names(f, v);
+}
+
+void flow_view_close(struct flow_view *f)
+{
+	flow_set_close(&f->set);
+	event_names_free(f->names);
+	f->names = NULL;
+}
+
+struct flow_list flow_view_list(const struct flow_view *f, const struct flow_filter *filter)
+{
+	return (struct flow_list){
+		.set = &f->set, .names = f->names, .filter = filter, .jiffies_per_s = f->jiffies_per_s};
+}

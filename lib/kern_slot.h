@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A resident policy image (struct fw_arena) as its readers see it. It is data from a map, so nothing in it is trusted. */
+#ifndef FW_KERN_SLOT_H
+#define FW_KERN_SLOT_H
+
+#include <stddef.h>
+
+#include "bpf/tables_abi.h"
+#include "kern_view.h"
+
+struct slot_view {
+	const struct fw_arena *arena; /* shared memory of ${bytes} bytes, read-only; NULL: none */
+	size_t bytes;
+};
+
+/* slot_active(v): the slot that decides at this moment (a trial that ran out: the fallback); 0: none. */
+uint32_t slot_active(const struct view *v);
+
+/* slot_open(s, v, slot): map the image in ${slot}. 0, also when the slot is empty or holds no image of this ABI, which
+ * leaves ${s->arena} NULL; or -1 with errno. A loader may give the slot another image: this one stays as it is. */
+int slot_open(struct slot_view *s, const struct view *v, uint32_t slot);
+
+/* slot_close(s): unmap; harmless on {} and twice. */
+void slot_close(struct slot_view *s);
+
+/* slot_rate(s, id, rate): a copy of the rate limit of the rule with counter id ${id}; false if it has none. */
+bool slot_rate(const struct slot_view *s, uint32_t id, struct fw_rate *rate);
+
+#endif
