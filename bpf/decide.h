@@ -15,6 +15,7 @@
 #include "limit.h"
 #include "maps.h"
 #include "related.h"
+#include "renew.h"
 
 enum answer { PASS, DROP, REJECT };
 
@@ -143,7 +144,7 @@ static __noinline int identify_sk(struct packet *p, const void *sk)
 	p->uid = sk_uid(sk);
 	p->cgroup_id = cgroup_id(sk_cgroup(sk));
 	p->known |= FW_EV_UID | FW_EV_CGROUP;
-	return 0;
+	return p->uid;
 }
 
 static __noinline int identify_iface(struct packet *p, const void *sk, __u32 netns)
@@ -152,7 +153,7 @@ static __noinline int identify_iface(struct packet *p, const void *sk, __u32 net
 		p->known |= FW_EV_IFACE;
 	else
 		p->ifindex = 0;
-	return 0;
+	return p->ifindex;
 }
 
 /* Owner and cgroup of the socket, and whether its interface is one of ours: for a new flow or an event, too dear for
@@ -160,9 +161,9 @@ static __noinline int identify_iface(struct packet *p, const void *sk, __u32 net
 static __always_inline void identify(const struct setting *s, struct packet *p, const struct hook *h)
 {
 	if (h->has_sk)
-		identify_sk(p, s->sk);
+		asm volatile("" : : "r"(identify_sk(p, s->sk))); /* as in emit() */
 	if (h->any_netns)
-		identify_iface(p, s->sk, ARENA(s)->netns);
+		asm volatile("" : : "r"(identify_iface(p, s->sk, ARENA(s)->netns)));
 }
 
 /* What no rule decided has a counter id and log settings of its own. */
@@ -235,7 +236,7 @@ static __always_inline int open_flow(const struct setting *s, struct packet *p, 
 	ref = fw_flow_create(p, flags | (h->direction == FW_EGRESS ? FW_FLOW_EGRESS : 0) |
 			     (p->ip_version == 6 ? FW_FLOW_V6 : 0), s->slot, same);
 	if (ref != FLOW_NOWHERE) {
-		ref = fw_flow_settle(ref, fw_flow_look(p));
+		ref = fw_flow_settle(ref, fw_flow_look((const struct fw_tuple *)p, ref));
 		j->flow_id = FLOW_REF_ID(ref);
 		return 1;
 	}
@@ -318,116 +319,62 @@ static __always_inline enum answer act_default(const struct setting *s, struct p
 
 /* ---- flows ---- */
 
-/* What is known of the opener of flow ${f}, as rows and columns of the present policy. */
-__noinline int fw_flow_query(struct query *q, __u64 ref, __u32 slot)
-{
-	const struct fw_arena *a = arena_in(slot);
-	const struct fw_flow *f;
-	struct fw_flow_bucket *b;
-	const struct fw_dir *d;
-	struct tables t;
-	__u32 way, column;
-
-	b = flow_at(ref, &way);
-	if (!q || !a || !b)
-		return 0;
-	f = flow_in(b, way);
-	t.base = (const __u8 *)a;
-	d = &a->dir[flow_word(b, way) & FW_FLOW_EGRESS ? FW_EGRESS : FW_INGRESS];
-	q->user_may = q->user_must = d->user_must;
-	q->cgroup_may = q->cgroup_must = d->cgroup_must;
-	if (f->ifindex && a->flags & FW_ARENA_IFACES)
-		q->iface_may = q->iface_must = FW_IFACE_ROW(FW_LEAF_VALUE(t_walk(&t, a->iface, f->ifindex)));
-	if (f->uid != ~0u && d->n_user > 1)
-		q->user_may = q->user_must = FW_LEAF_VALUE(t_walk(&t, d->user, f->uid));
-	if (!f->cgroup_id || d->n_cgroup <= 1)
-		return 0;
-	/* fwload has put every cgroup that was there into the trie: an id alone can't be followed up the tree */
-	column = FW_LEAF_VALUE(t_walk(&t, d->cgroup, T_KEY(f->cgroup_id)));
-	if (column)
-		q->cgroup_may = q->cgroup_must = column - 1;
-	return 0;
-}
-
-/* The rule that the present policy has for the opener's packet of flow ${ref}, with all that was known of it when it
- * was judged first. */
-__noinline __u32 fw_judge_flow(__u64 ref, __u32 slot, const struct query *q)
-{
-	const struct fw_arena *a = arena_in(slot);
-	struct fw_flow_bucket *b;
-	const struct fw_dir *d;
-	struct packet p;
-	struct tables t;
-	__u32 way, zero;
-	__u64 word;
-
-	b = flow_at(ref, &way);
-	if (!a || !b || !q)
-		return FW_NO_RULE;
-	word = flow_word(b, way);
-	zero = a->zero;
-	d = &a->dir[word & FW_FLOW_EGRESS ? FW_EGRESS : FW_INGRESS];
-	__builtin_memcpy(&p, &flow_in(b, way)->key, sizeof(flow_in(b, way)->key));
-	p.ip_version = (word & FW_FLOW_V6 ? 6 : 4) + zero;
-	p.icmp_type = (p.proto == 1 ? ICMP_ECHO : ICMP6_ECHO) + zero;
-	p.favoured = zero;
-	p.known = (FW_EV_ADDRS | FW_EV_SADDR) + zero;
-	if (fw_has_ports(p.proto))
-		p.known |= FW_EV_SPORT | FW_EV_DPORT;
-	else if (p.proto == (p.ip_version == 4 ? 1 : 58))
-		p.known |= FW_EV_ICMP;
-	t.base = (const __u8 *)a;
-	return first_rule(&t, d, &p, q, 0, 0);
-}
-
-/* The flow ${f} was allowed by an earlier generation. 1: by this one, too. 0: not any more; it is gone and its packet
- * ${p} has been denied. */
-static __always_inline int renew_flow(const struct setting *s, struct packet *p, const struct hook *h,
-				      struct flow_found *f)
+/* ${f} is of an earlier generation: as the present one has it. */
+static __always_inline void renew_flow(const struct setting *s, struct flow_found *f)
 {
 	const struct fw_dir *d = &ARENA(s)->dir[f->word & FW_FLOW_EGRESS ? FW_EGRESS : FW_INGRESS];
-	struct fw_rule_rec r = { .id = FW_REASON_ID(FW_REASON_DEFAULT, f->word & FW_FLOW_EGRESS ? FW_EGRESS : FW_INGRESS) };
-	struct judged j = { .generation = ARENA(s)->generation, .flow_id = FLOW_REF_ID(f->ref) };
-	struct fw_flow_bucket *b;
 	struct query q;
-	__u32 rule, way;
+	__u32 rule;
+	__u64 said;
 
 	__builtin_memset(&q, 0, sizeof(q));
 	if (d->ctx)
 		fw_flow_query(&q, f->ref, s->slot);
-	rule = fw_judge_flow(f->ref, s->slot, &q);
-	if (rule != FW_NO_RULE) {
-		r = *rule_at(s, d->rules + rule * sizeof(r));
-	} else {
-		r.action = d->default_action;
-		r.flags = ARENA(s)->flags & FW_ARENA_LOG_DENY ? FW_RULE_LOG : 0;
+	rule = fw_flow_judge(f->ref, s->slot, &q);
+	if (q.cgroup_may != q.cgroup_must) {
+		q.cgroup_may = q.cgroup_must;
+		if (fw_flow_judge(f->ref, s->slot, &q) != rule)
+			rule = UNDECIDED;
 	}
-	if (r.action == ACTION_ALLOW || r.action == ACTION_RATE_LIMIT) {
-		flow_stamp(ARENA(s), f, r.id, r.action == ACTION_RATE_LIMIT);
-		return 1;
-	}
-	b = flow_at(f->ref, &way);
-	if (b)
-		flow_release(b, way, flow_word(b, way));
-	state_stat(STAT(flows_cut));
-	j.verdict = FW_VERDICT_DENY;
-	j.reason = FW_REASON_FLOW_CUT;
-	j.id = rule == FW_NO_RULE ? FW_REASON_ID(FW_REASON_FLOW_CUT, h->direction) : r.id;
+	said = fw_flow_renew(f->ref, s->slot, rule);
+	f->stamp = (__u32)said;
+	f->limited = said >> 34 & 1;
+	f->cut = said >> 32 & 1;
+	f->quiet = said >> 35 & 1;
+	f->live = f->live & ~(said >> 33);
+	f->stale = ARENA(s)->zero;
+	f->renewed = ARENA(s)->zero ^ 1;
+}
+
+/* A packet of a flow that has been cut. */
+static __always_inline enum answer act_cut(const struct setting *s, struct packet *p, const struct hook *h,
+					   struct flow_found *f)
+{
+	struct judged j = {
+		.id = FW_FLOW_RULE(f->stamp),
+		.generation = ARENA(s)->generation,
+		.verdict = FW_VERDICT_DENY,
+		.reason = FW_REASON_FLOW_CUT,
+		.flow_id = FLOW_REF_ID(f->ref),
+	};
+
+	if (!s->owner)
+		return DROP;
+	if (!p->icmp_error && FLOW_REF_REPLY(f->ref))
+		flow_touch(ARENA(s), p, f);
 	count(j.id, COUNT_DENIED, p->length);
-	report(s, p, h, r.flags, &j);
-	return 0;
+	report(s, p, h, f->quiet ? 0 : FW_RULE_LOG, &j);
+	return DROP;
 }
 
 /* A packet of a flow. Replies are free; the opener of a flow under a rate_limit rule pays for each packet. */
 static __always_inline enum answer act_flow(const struct setting *s, struct packet *p, const struct hook *h,
 					    struct flow_found *f)
 {
-	if (h->is_call)
+	if (h->is_call || f->stale)
 		return PASS;
-	if (f->stale && (!s->owner || !renew_flow(s, p, h, f)))
-		return s->owner ? DROP : PASS;
 	p->by = FW_FLOW_RULE(f->stamp);
-	if (s->owner && !p->icmp_error && f->word & FW_FLOW_LIMITED && !FLOW_REF_REPLY(f->ref) && !charge(s, p, h, p->by))
+	if (s->owner && !p->icmp_error && f->limited && !FLOW_REF_REPLY(f->ref) && !charge(s, p, h, p->by))
 		return DROP;
 	if (!p->icmp_error)
 		flow_touch(ARENA(s), p, f);
@@ -447,13 +394,11 @@ static __always_inline void find_related(void *ctx, const struct setting *s, con
 	ends = h->id == FW_HOOK_XDP ? fw_related_xdp(ctx, p, &k) : fw_related_skb(ctx, p, &k);
 	if (ends == FLOW_NONE)
 		return;
-	f->ref = fw_related_flow(&k, s->slot, ends);
+	f->ref = fw_related_flow(fw_flow_look(&k, FLOW_NOWHERE), s->slot, ends);
 	b = flow_at(f->ref, &way);
 	if (!b)
 		return;
-	f->word = flow_word(b, way);
-	f->stamp = *(volatile __u64 *)&flow_in(b, way)->stamp;
-	f->stale = (FW_FLOW_GENERATION(f->stamp) != ARENA(s)->generation) + ARENA(s)->zero;
+	flow_read(ARENA(s), b, way, f);
 	f->live = ARENA(s)->zero ^ 1;
 	state_stat(STAT(related));
 }
@@ -461,14 +406,17 @@ static __always_inline void find_related(void *ctx, const struct setting *s, con
 /* A later fragment goes the way of its datagram's first one. */
 static __always_inline enum answer act_later(const struct setting *s, struct packet *p, const struct hook *h)
 {
+	__u16 sport = p->sport, dport = p->dport;
 	__u8 proto = p->proto;
 	__u64 first;
 
 	if (!s->owner)
 		return PASS; /* the datagram was judged when it was whole, or its pieces were */
 	frag_key(p, h->id, h->any_netns ? 0 : p->ifindex);
-	first = fw_frag_later(p, fw_flow_look(p), s->slot);
+	first = fw_frag_later(p, fw_flow_look((const struct fw_tuple *)p, FLOW_NOWHERE), s->slot);
 	p->proto = proto;
+	p->sport = sport;
+	p->dport = dport;
 	if (!first)
 		return act_without_rule(s, p, h, FW_REASON_FRAGMENT, 0, 0);
 	count((__u32)first, COUNT_FLOW, p->length);
@@ -493,7 +441,12 @@ static __always_inline enum answer judge(void *ctx, const struct setting *s, str
 		flow_find(ARENA(s), p, &f);
 		if (!h->is_call && p->icmp_error)
 			find_related(ctx, s, p, h, &f);
-		if (f.live)
+		if (f.live && f.stale && s->owner && !h->is_call)
+			renew_flow(s, &f);
+		/* What the opener sends on is for the rules, but the other end must not open the flow from behind. */
+		if (f.live && f.cut && !h->is_call && !f.stale && (f.renewed || FLOW_REF_REPLY(f.ref)))
+			return act_cut(s, p, h, &f);
+		if (f.live && !f.cut)
 			return act_flow(s, p, h, &f);
 		same = f.ref;
 		if (ARENA(s)->flags & FW_ARENA_TCP_STRICT && p->known & FW_EV_TCP &&
@@ -502,6 +455,7 @@ static __always_inline enum answer judge(void *ctx, const struct setting *s, str
 	}
 	/* From here on the verifier is to know the same whichever way it came. */
 	same ^= *(const volatile __u64 *)&ARENA(s)->zero;
+	asm volatile("" : "+r"(same));
 	rule = classify(s, p, h);
 	if (rule == UNDECIDED)
 		return PASS;
@@ -527,7 +481,7 @@ static __always_inline enum answer decide(void *ctx, const struct setting *s, st
 	answer = judge(ctx, s, p, h);
 	if (!h->is_call && p->frag == FW_FRAG_FIRST && answer == PASS && s->owner && ARENA(s)->flags & FW_ARENA_STATEFUL) {
 		frag_key(p, h->id, h->any_netns ? 0 : p->ifindex);
-		fw_flow_create(p, FLOW_FRAGMENT, s->slot, fw_flow_look(p));
+		fw_flow_create(p, FLOW_FRAGMENT, s->slot, fw_flow_look((const struct fw_tuple *)p, FLOW_NOWHERE));
 	}
 	return answer;
 }

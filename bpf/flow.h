@@ -49,7 +49,9 @@ struct flow_found {
 	__u64 stamp;
 	__u64 word;
 	__u8 live; /* there is one; otherwise the rest says nothing */
-	__u8 stale; /* an earlier generation allowed it */
+	__u8 stale; /* an earlier generation allowed it (or cut it) */
+	__u8 cut, limited, quiet;
+	__u8 renewed; /* this packet had it judged again */
 };
 
 static __always_inline __u8 flow_ends(const struct packet *p)
@@ -114,6 +116,17 @@ static __always_inline __u32 flow_step_of(__u64 word, const struct packet *p, __
 	return flow_step(FW_FLOW_STATE(word), flow_event(p->tcp_flags), FLOW_REF_REPLY(ref));
 }
 
+/* What way ${way} of ${b} says into ${f}. */
+static __always_inline void flow_read(const struct fw_arena *a, struct fw_flow_bucket *b, __u32 way, struct flow_found *f)
+{
+	f->word = flow_word(b, way);
+	f->stamp = *(volatile __u64 *)&flow_in(b, way)->stamp;
+	f->stale = (FW_FLOW_GENERATION(f->stamp) != a->generation) + a->zero;
+	f->cut = FW_FLOW_STATE(f->word) >= FW_FLOW_CUT_TCP;
+	f->limited = f->word >> 8 & 1;
+	f->quiet = f->word >> 11 & 1;
+}
+
 /* The live flow of ${p} into ${f}. Changes nothing. */
 static __always_inline void flow_find(const struct fw_arena *a, const struct packet *p, struct flow_found *f)
 {
@@ -121,7 +134,7 @@ static __always_inline void flow_find(const struct fw_arena *a, const struct pac
 	__u8 ends = flow_ends(p);
 	__u32 way, state;
 
-	f->live = f->stale = a->zero;
+	f->live = f->stale = f->cut = f->limited = f->quiet = f->renewed = a->zero;
 	f->ref = FLOW_NOWHERE - a->zero;
 	f->word = f->stamp = a->zero;
 	if (ends == FLOW_NONE)
@@ -130,15 +143,13 @@ static __always_inline void flow_find(const struct fw_arena *a, const struct pac
 	b = flow_at(f->ref ^ a->zero, &way); /* none for FLOW_NOWHERE */
 	if (!b)
 		return;
-	f->word = flow_word(b, way);
-	f->stamp = *(volatile __u64 *)&flow_in(b, way)->stamp;
+	flow_read(a, b, way, f);
 	state = FW_FLOW_STATE(f->word);
 	if (state <= FW_FLOW_BUSY || flow_expired(f->word, bpf_jiffies64(), a->tmo) ||
 	    flow_step_of(f->word, p, f->ref) & FLOW_AGAIN)
 		return;
 	if (ends == (FLOW_REF_REPLY(f->ref) ? FLOW_REQUEST : FLOW_REPLY))
 		return;
-	f->stale = (FW_FLOW_GENERATION(f->stamp) != a->generation) + a->zero;
 	f->live = a->zero ^ 1;
 }
 
@@ -166,23 +177,6 @@ static __always_inline void flow_touch(const struct fw_arena *a, const struct pa
 			return;
 		next = flow_step_of(f->word, p, f->ref);
 	}
-}
-
-/* The present generation allows the flow by the rule ${id}. */
-static __always_inline void flow_stamp(const struct fw_arena *a, struct flow_found *f, __u32 id, int limited)
-{
-	__u64 stamp = FW_FLOW_STAMP(a->generation, id), word;
-	struct fw_flow_bucket *b;
-	__u32 way;
-
-	b = flow_at(f->ref, &way);
-	if (!b)
-		return;
-	__sync_val_compare_and_swap(&flow_in(b, way)->stamp, f->stamp, stamp);
-	word = limited ? f->word | FW_FLOW_LIMITED : f->word & ~FW_FLOW_LIMITED;
-	if (word != f->word && flow_swap(b, way, f->word, word))
-		f->word = word;
-	f->stamp = stamp;
 }
 
 static __always_inline void flow_account(enum flow_taken taken, int fragment)
@@ -218,9 +212,8 @@ __noinline __u64 fw_flow_create(const struct packet *p, __u32 flags, __u32 slot,
 	flow_hash(0, (const struct fw_tuple *)p, &h);
 	now = bpf_jiffies64();
 	b = flow_bucket(0, FLOW_REF_BUCKET(same)); /* none for FLOW_NOWHERE */
-	if (b)
-		ref = flow_take_same(b, same, now);
-	else
+	ref = b ? flow_take_same(b, same, now) : FLOW_NOWHERE;
+	if (ref == FLOW_NOWHERE) /* also when another CPU is at that very place */
 		ref = flow_take(0, &h, now, a->tmo, &taken);
 	flow_account(ref == FLOW_NOWHERE ? FLOW_TOOK_NONE : taken, fragment);
 	b = flow_bucket(0, FLOW_REF_BUCKET(ref));
@@ -237,20 +230,20 @@ __noinline __u64 fw_flow_create(const struct packet *p, __u32 flags, __u32 slot,
 	return ref;
 }
 
-/* Whatever is in the table by the tuple of ${p}, alive or not, or FLOW_NOWHERE. */
-__noinline __u64 fw_flow_look(const struct packet *p)
+/* Whatever is in the table of ${k}, alive or not, but for ${ref}; or FLOW_NOWHERE. */
+__noinline __u64 fw_flow_look(const struct fw_tuple *k, __u64 ref)
 {
 	struct flow_hash h;
 
-	if (!p)
+	if (!k)
 		return FLOW_NOWHERE;
-	flow_hash(0, (const struct fw_tuple *)p, &h);
-	return flow_search(0, &h, (const struct fw_tuple *)p);
+	flow_hash(0, k, &h);
+	return flow_other(0, &h, k, ref);
 }
 
-__noinline __u64 fw_flow_settle(__u64 ref, __u64 first)
+__noinline __u64 fw_flow_settle(__u64 ref, __u64 other)
 {
-	return flow_settle(0, ref, first);
+	return flow_settle(0, ref, other);
 }
 
 #endif

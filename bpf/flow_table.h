@@ -81,6 +81,7 @@ static const __u8 flow_next[FW_FLOW_STATE_ROOM][16] = {
 	FLOW_STEP(SYN_BOTH,     SYN_BOTH,     SYN_BOTH,     SYN_RECV,     SYN_RECV,     SYN_BOTH,     SYN_BOTH,     SYN_BOTH,     SYN_BOTH,     CLOSE, CLOSE),
 	FLOW_STEP(SYN_RECV,     SYN_RECV,     SYN_RECV,     ESTABLISHED,  SYN_RECV,     FIN_WAIT_O,   FIN_WAIT_R,   ESTABLISHED,  SYN_RECV,     CLOSE, CLOSE),
 	FLOW_STEP(PICKED_UP,    AGAIN,        AGAIN,        PICKED_UP,    ESTABLISHED,  PICKED_UP,    FIN_WAIT_R,   PICKED_UP,    ESTABLISHED,  CLOSE, CLOSE),
+	FLOW_STEP(PICKED_UP_R,  AGAIN,        AGAIN,        ESTABLISHED,  PICKED_UP_R,  FIN_WAIT_O,   PICKED_UP_R,  ESTABLISHED,  PICKED_UP_R,  CLOSE, CLOSE),
 	FLOW_STEP(ESTABLISHED,  ESTABLISHED,  ESTABLISHED,  ESTABLISHED,  ESTABLISHED,  FIN_WAIT_O,   FIN_WAIT_R,   ESTABLISHED,  ESTABLISHED,  CLOSE, CLOSE),
 	FLOW_STEP(FIN_WAIT_O,   FIN_WAIT_O,   FIN_WAIT_O,   FIN_WAIT_O,   FIN_WAIT_O,   FIN_WAIT_O,   LAST_ACK_R,   FIN_WAIT_O,   CLOSE_WAIT_O, CLOSE, CLOSE),
 	FLOW_STEP(FIN_WAIT_R,   FIN_WAIT_R,   FIN_WAIT_R,   FIN_WAIT_R,   FIN_WAIT_R,   LAST_ACK_O,   FIN_WAIT_R,   CLOSE_WAIT_R, FIN_WAIT_R,   CLOSE, CLOSE),
@@ -89,7 +90,7 @@ static const __u8 flow_next[FW_FLOW_STATE_ROOM][16] = {
 	FLOW_STEP(LAST_ACK_O,   AGAIN,        AGAIN,        LAST_ACK_O,   LAST_ACK_O,   LAST_ACK_O,   LAST_ACK_O,   LAST_ACK_O,   TIME_WAIT,    CLOSE, CLOSE),
 	FLOW_STEP(LAST_ACK_R,   AGAIN,        AGAIN,        LAST_ACK_R,   LAST_ACK_R,   LAST_ACK_R,   LAST_ACK_R,   TIME_WAIT,    LAST_ACK_R,   CLOSE, CLOSE),
 	FLOW_STEP(TIME_WAIT,    AGAIN,        AGAIN,        TIME_WAIT,    TIME_WAIT,    TIME_WAIT,    TIME_WAIT,    TIME_WAIT,    TIME_WAIT,    CLOSE, CLOSE),
-	FLOW_STEP(CLOSE,        AGAIN,        AGAIN,        CLOSE,        CLOSE,        CLOSE,        CLOSE,        PICKED_UP,    PICKED_UP,    CLOSE, CLOSE),
+	FLOW_STEP(CLOSE,        AGAIN,        AGAIN,        CLOSE,        CLOSE,        CLOSE,        CLOSE,        PICKED_UP,    PICKED_UP_R,  CLOSE, CLOSE),
 	FLOW_FIXED(UDP_NEW, UDP_REPLIED),
 	FLOW_STEP(UDP_REPLIED,  UDP_STREAM,   UDP_REPLIED,  UDP_STREAM,   UDP_REPLIED,  UDP_STREAM,   UDP_REPLIED,  UDP_STREAM,   UDP_REPLIED,  UDP_STREAM, UDP_REPLIED),
 	FLOW_FIXED(UDP_STREAM, UDP_STREAM),
@@ -97,6 +98,9 @@ static const __u8 flow_next[FW_FLOW_STATE_ROOM][16] = {
 	FLOW_FIXED(ICMP_REPLIED, ICMP_REPLIED),
 	FLOW_FIXED(NEW, REPLIED),
 	FLOW_FIXED(REPLIED, REPLIED),
+	/* A cut flow stays so as long as either end goes on; a SYN opens another. */
+	FLOW_STEP(CUT_TCP,      AGAIN,        AGAIN,        CUT_TCP,      CUT_TCP,      CUT_TCP,      CUT_TCP,      CUT_TCP,      CUT_TCP,      CUT_TCP, CUT_TCP),
+	FLOW_FIXED(CUT, CUT),
 	/* another first fragment begins anew */
 	[FW_FLOW_FRAGMENT] = { AGAIN_ALWAYS },
 	/* clang-format on */
@@ -328,7 +332,7 @@ FW_INLINE __u64 flow_worth(__u64 word, __u64 now, const __u32 *tmo)
 	idle &= flow_less(idle, 1ULL << 39); /* as flow_idle() */
 	expired = flow_less(tmo[state], idle);
 	evictable = -(__u64)(FLOW_EVICTABLE >> state & 1);
-	return ((idle + 1) & (expired | evictable)) | (expired & 1ULL << 41);
+	return (((idle + 1) & (expired | evictable)) | (expired & 1ULL << 41)) & ((word >> 15 & 1) - 1);
 }
 
 FW_INLINE __u64 flow_busy(__u64 word, __u64 now)
@@ -392,7 +396,7 @@ FW_INLINE __u64 flow_take_same(struct fw_flow_bucket *b, __u64 ref, __u64 now)
 	__u64 word;
 
 	word = flow_word(b, way);
-	if (FW_FLOW_STATE(word) <= FW_FLOW_BUSY || FW_FLOW_VERSION(word) != FLOW_REF_VERSION(ref) ||
+	if (FW_FLOW_STATE(word) <= FW_FLOW_BUSY || FW_FLOW_VERSION(word) != FLOW_REF_VERSION(ref) || word & FW_FLOW_LOCKED ||
 	    !flow_swap(b, way, word, flow_busy(word, now)))
 		return FLOW_NOWHERE;
 	flow_untag(b, way);
@@ -405,7 +409,7 @@ FW_INLINE __u64 flow_take(const struct flow_table *t, const struct flow_hash *h,
 			  enum flow_taken *taken)
 {
 	struct flow_victim v = { 0 };
-	struct fw_flow_bucket *b = flow_bucket(t, h->bucket[0]), *b2 = flow_bucket(t, h->bucket[1]);
+	struct fw_flow_bucket *b = flow_bucket(t, h->bucket[0]), *b2 = flow_bucket(t, h->bucket[1]), *bv;
 	__u32 way, first;
 	__u64 ref;
 
@@ -417,31 +421,66 @@ FW_INLINE __u64 flow_take(const struct flow_table *t, const struct flow_hash *h,
 	ref = flow_take_free(first ? b : b2, h->bucket[first ^ 1], now);
 	if (ref != FLOW_NOWHERE)
 		return ref;
-	flow_victim(b, h->bucket[0], now, tmo, &v);
-	flow_victim(b2, h->bucket[1], now, tmo, &v);
-	way = (__u32)v.at;
-	*taken = v.worth >> 41 ? FLOW_TOOK_EXPIRED : FLOW_TOOK_EVICTED;
-	b = flow_bucket(t, v.at >> 32);
-	if (!v.worth || !b || !flow_swap(b, way, v.word, flow_busy(v.word, now)))
-		return FLOW_NOWHERE;
-	flow_untag(b, way);
-	return FLOW_REF(v.at >> 32, way, 0, (FW_FLOW_VERSION(v.word) + 1) & 0xff);
+	/* twice, should two CPUs want the same */
+	FW_NO_UNROLL
+	for (int i = 0; i < 2; i++) {
+		v.worth = 0;
+		flow_victim(b, h->bucket[0], now, tmo, &v);
+		flow_victim(b2, h->bucket[1], now, tmo, &v);
+		way = (__u32)v.at & 7;
+		*taken = v.worth >> 41 ? FLOW_TOOK_EXPIRED : FLOW_TOOK_EVICTED;
+		bv = flow_bucket(t, v.at >> 32);
+		if (!v.worth || !bv)
+			break;
+		if (!flow_swap(bv, way, v.word, flow_busy(v.word, now)))
+			continue;
+		flow_untag(bv, way);
+		return FLOW_REF(v.at >> 32, way, 0, (FW_FLOW_VERSION(v.word) + 1) & 0xff);
+	}
+	return FLOW_NOWHERE;
 }
 
-/* After flow_publish() of ${ref}: ${first} is what flow_search() finds now. If another CPU has made the same flow at the
- * same time, one of the two goes. The one that is left. */
-FW_INLINE __u64 flow_settle(const struct flow_table *t, __u64 ref, __u64 first)
+/* Another flow of ${k} than ${ref}. */
+FW_INLINE __u64 flow_other(const struct flow_table *t, const struct flow_hash *h, const struct fw_tuple *k, __u64 ref)
 {
-	struct fw_flow_bucket *b = flow_bucket(t, FLOW_REF_BUCKET(ref));
-	__u32 way = FLOW_REF_WAY(ref);
-	__u64 word;
+	FW_NO_UNROLL
+	for (int i = 0; i < 2; i++) {
+		const struct fw_flow_bucket *b = flow_bucket(t, h->bucket[i]);
+		__u64 lanes, other;
 
-	if (first == FLOW_NOWHERE || !b || (FLOW_REF_BUCKET(first) == FLOW_REF_BUCKET(ref) && FLOW_REF_WAY(first) == way))
+		if (!b)
+			continue;
+		lanes = flow_lanes(*(const volatile __u64 *)&b->tags, h->tag);
+		if (h->bucket[i] == FLOW_REF_BUCKET(ref))
+			lanes &= ~(0x80ULL << 8 * FLOW_REF_WAY(ref));
+		other = flow_probe(b, h->bucket[i], lanes, k);
+		if (other != FLOW_NOWHERE)
+			return other;
+	}
+	return FLOW_NOWHERE;
+}
+
+/* After flow_publish() of ${ref}: ${other} is what flow_other() finds then. If another CPU has made the same flow at the
+ * same time, the one in the higher place goes: whoever publishes last sees both, and both would choose the same. The one
+ * that is left. */
+FW_INLINE __u64 flow_settle(const struct flow_table *t, __u64 ref, __u64 other)
+{
+	__u64 goes = other, stays = ref, word;
+	struct fw_flow_bucket *b;
+
+	if (other == FLOW_NOWHERE)
 		return ref;
-	word = flow_word(b, way);
-	if (FW_FLOW_VERSION(word) == FLOW_REF_VERSION(ref) && FW_FLOW_STATE(word) > FW_FLOW_BUSY)
-		flow_release(b, way, word);
-	return first;
+	if (FLOW_REF_ID(ref) >> 8 > FLOW_REF_ID(other) >> 8) {
+		goes = ref;
+		stays = other;
+	}
+	b = flow_bucket(t, FLOW_REF_BUCKET(goes));
+	if (!b)
+		return ref;
+	word = flow_word(b, FLOW_REF_WAY(goes));
+	if (FW_FLOW_VERSION(word) == FLOW_REF_VERSION(goes) && FW_FLOW_STATE(word) > FW_FLOW_BUSY)
+		flow_release(b, FLOW_REF_WAY(goes), word);
+	return stays;
 }
 
 #endif

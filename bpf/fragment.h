@@ -7,7 +7,6 @@
 
 #include "flow.h"
 
-#define FRAG_LOCK (1ULL << 15) /* flag of the word: somebody is at the ranges */
 #define FRAG_BYTES_MAX 65535   /* of a datagram: IPv4 with its header, IPv6 without it and the fragment header */
 
 /* Units [from, to) in ${f}'s ranges, which are ours: no two of them touch each other or ${done}. 0: they overlap, or
@@ -97,12 +96,12 @@ __noinline __u64 fw_frag_later(const struct packet *p, __u64 ref, __u32 slot)
 		if (FW_FLOW_STATE(word) != FW_FLOW_FRAGMENT || flow_expired(word, bpf_jiffies64(), a->tmo) ||
 		    FW_FLOW_VERSION(word) != FLOW_REF_VERSION(ref))
 			return 0;
-		if (!(word & FRAG_LOCK) && flow_swap(b, way, word, word | FRAG_LOCK)) {
+		if (!(word & FW_FLOW_LOCKED) && flow_swap(b, way, word, word | FW_FLOW_LOCKED)) {
 			ok = frag_record(flow_in(b, way), from, to, last);
 			if (ok && flow_in(b, way)->total && flow_in(b, way)->done == flow_in(b, way)->total)
-				flow_release(b, way, word | FRAG_LOCK);
+				flow_release(b, way, word | FW_FLOW_LOCKED);
 			else /* unless it has been taken meanwhile */
-				flow_swap(b, way, word | FRAG_LOCK, word);
+				flow_swap(b, way, word | FW_FLOW_LOCKED, word);
 			return ok ? id : 0;
 		}
 	}

@@ -205,6 +205,7 @@ struct fw_meta_link {
 	X(SYN_BOTH, "syn_both", TMO_TCP_SYN_SENT, 1)	     /* of both: simultaneous open */                 \
 	X(SYN_RECV, "syn_recv", TMO_TCP_SYN_RECV, 1)	     /* SYN-ACK */                                    \
 	X(PICKED_UP, "picked_up", TMO_TCP_SYN_SENT, 1)	     /* in the middle: one end has been heard */      \
+	X(PICKED_UP_R, "picked_up", TMO_TCP_SYN_SENT, 1)     /* after a RST: the other end has been heard */     \
 	X(ESTABLISHED, "established", TMO_TCP_ESTABLISHED, 0)                                                 \
 	X(FIN_WAIT_O, "fin_wait", TMO_TCP_FIN_WAIT, 0)	     /* FIN of the opener */                          \
 	X(FIN_WAIT_R, "fin_wait", TMO_TCP_FIN_WAIT, 0)	     /* FIN of the other end */                       \
@@ -221,9 +222,12 @@ struct fw_meta_link {
 	X(ICMP_REPLIED, "icmp_replied", TMO_ICMP, 1)	     /* the exchange is over; the next echo is judged */ \
 	X(NEW, "new", TMO_GENERIC, 1)			     /* other protocols */                            \
 	X(REPLIED, "replied", TMO_GENERIC, 0)                                                                 \
-	X(FRAGMENT, "fragment", TMO_FRAGMENT, 1)	     /* a datagram in pieces, of which the first passed */
+	X(FRAGMENT, "fragment", TMO_FRAGMENT, 1)	     /* a datagram in pieces, of which the first passed */   \
+	X(CUT_TCP, "cut", TMO_TCP_ESTABLISHED, 1)	     /* no longer allowed since a reload: the other end */   \
+	X(CUT, "cut", TMO_UDP, 1)			     /* must not open the flow again from behind */
 #define FW_ENUM_FLOW(id, name, timeout, evictable) FW_FLOW_##id,
 enum fw_flow_state { FW_FLOW_STATES(FW_ENUM_FLOW) FW_FLOW_STATE_COUNT };
+#define FW_FLOW_IS_CUT(state) ((state) == FW_FLOW_CUT_TCP || (state) == FW_FLOW_CUT)
 #define FW_FLOW_STATE_ROOM 32 /* a power of two above FW_FLOW_STATE_COUNT */
 
 /* The opener's view. */
@@ -231,8 +235,8 @@ struct fw_tuple {
 	union {
 		struct {
 			__u8 src[FW_ADDR_LEN], dst[FW_ADDR_LEN];
-			__u16 sport, dport; /* host byte order; ICMP echo: both the identifier as it stands; no ports:
-					     * 0; fragments: the datagram's identification, low and high half */
+			__u16 sport, dport; /* host byte order; ICMP echo: the opener's is the identifier as it stands;
+					     * no ports: 0; fragments: the datagram's identification, low and high half */
 			__u8 proto;
 			__u8 hook;   /* fragments: enum fw_hook + 1, because several hooks see the same; flows: 0 */
 			__u16 iface; /* fragments: low half of the ifindex; flows: 0 */
@@ -247,6 +251,8 @@ struct fw_tuple {
 #define FW_FLOW_LIMITED (1ULL << 8)  /* made under a rate_limit rule */
 #define FW_FLOW_EGRESS (1ULL << 9)   /* direction of the first packet */
 #define FW_FLOW_V6 (1ULL << 10)	     /* IP version of its header */
+#define FW_FLOW_QUIET (1ULL << 11)   /* cut, by a rule that doesn't log */
+#define FW_FLOW_LOCKED (1ULL << 15)  /* FRAGMENT: somebody is at the ranges */
 #define FW_FLOW_VERSION(w) ((w) >> 16 & 0xff) /* goes up each time the way is taken */
 #define FW_FLOW_SEEN(w) ((w) >> 24) /* jiffies, modulo 2^40, of a packet at most 1/8 s before the last */
 #define FW_FLOW_SEEN_MASK ((1ULL << 40) - 1)

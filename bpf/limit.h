@@ -12,6 +12,7 @@
 #include "packet.h"
 
 #define GCRA_RETRIES 4
+#define GCRA_SLACK 1000000000ULL /* ns: clocks of two CPUs, and then some */
 
 /* enum fw_rate_by of lib/policy.h */
 #define RATE_BY_SOURCE 0
@@ -25,8 +26,12 @@ static __always_inline int gcra(__u64 *arrival, __u64 now, __u64 interval, __u64
 		__u64 old = *(volatile __u64 *)arrival;
 		__u64 at = old > now ? old : now;
 
-		if (at - now > tolerance)
-			return 0;
+		if (at - now > tolerance) {
+			/* Further ahead than this limit ever gets: what a slower one has left behind is used up. */
+			if (at - now <= tolerance + interval + GCRA_SLACK)
+				return 0;
+			at = now + tolerance;
+		}
 		if (__sync_val_compare_and_swap(arrival, old, at + interval) == old)
 			return 1;
 	}

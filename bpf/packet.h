@@ -17,7 +17,7 @@ enum fw_frag { FW_FRAG_NONE, FW_FRAG_FIRST, FW_FRAG_LATER };
 struct packet {
 	/* struct fw_tuple: how the packet's flow is found */
 	union fw_addr src, dst;
-	__u16 sport, dport; /* host byte order; ICMP: both the echo identifier as it stands */
+	__u16 sport, dport; /* host byte order; ICMP echo: the asking end's is the identifier as it stands */
 	__u8 proto;
 	__u8 tuple_hook;   /* 0 */
 	__u16 tuple_iface; /* 0 */

@@ -260,8 +260,11 @@ FW_INLINE enum parsed parse_l4(struct cursor *c, struct packet *p, __u8 hop)
 	}
 	p->icmp_type = h[0];
 	p->icmp_code = h[1];
-	__builtin_memcpy(&p->sport, h + 4, 2);
-	p->dport = p->sport;
+	/* an echo's identifier is the asking end's port */
+	if (p->icmp_type == (p->proto == 1 ? 0 : 129))
+		__builtin_memcpy(&p->dport, h + 4, 2);
+	else
+		__builtin_memcpy(&p->sport, h + 4, 2);
 	p->known |= FW_EV_ICMP;
 	p->icmp_error = p->frag == FW_FRAG_NONE && is_icmp_error(p);
 	p->favoured = p->ip_version == 6 && p->frag == FW_FRAG_NONE && is_favoured(p, hop);

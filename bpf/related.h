@@ -63,10 +63,11 @@ static __always_inline enum flow_ends related_ports(const struct cursor *c, stru
 	}
 	if (k->proto != (v6 ? 58 : 1))
 		return FLOW_ANY;
-	__builtin_memcpy(&k->sport, h + 4, 2);
-	k->dport = k->sport;
-	if (h[0] == (v6 ? ICMP6_ECHO : ICMP_ECHO))
+	if (h[0] == (v6 ? ICMP6_ECHO : ICMP_ECHO)) {
+		__builtin_memcpy(&k->sport, h + 4, 2);
 		return FLOW_REQUEST;
+	}
+	__builtin_memcpy(&k->dport, h + 4, 2);
 	return h[0] == (v6 ? ICMP6_ECHO_REPLY : ICMP_ECHO_REPLY) ? FLOW_REPLY : FLOW_NONE;
 }
 
@@ -104,28 +105,24 @@ __noinline int fw_related_skb(struct __sk_buff *ctx, const struct packet *p, str
 	return related(&c, p, k);
 }
 
-/* The live flow of ${k}, a packet that one of ${ends} has sent, or FLOW_NOWHERE. */
-__noinline __u64 fw_related_flow(const struct fw_tuple *k, __u32 slot, __u32 ends)
+/* The flow ${ref} of a packet that one of ${ends} has sent, or FLOW_NOWHERE if it isn't alive or didn't send it. */
+__noinline __u64 fw_related_flow(__u64 ref, __u32 slot, __u32 ends)
 {
 	struct fw_flow_bucket *b;
 	const struct fw_arena *a;
-	struct flow_hash h;
 	__u32 way, state;
-	__u64 ref, word;
+	__u64 word;
 
 	a = arena_in(slot);
-	if (!a || !k)
-		return FLOW_NOWHERE;
-	flow_hash(0, k, &h);
-	ref = flow_search(0, &h, k);
 	b = flow_at(ref, &way); /* none for FLOW_NOWHERE */
-	if (!b)
+	if (!a || !b)
 		return FLOW_NOWHERE;
 	word = flow_word(b, way);
 	state = FW_FLOW_STATE(word) & (FW_FLOW_STATE_ROOM - 1);
-	if (state <= FW_FLOW_BUSY || flow_expired(word, bpf_jiffies64(), a->tmo))
+	if (state <= FW_FLOW_BUSY || FW_FLOW_IS_CUT(state) || flow_expired(word, bpf_jiffies64(), a->tmo))
 		return FLOW_NOWHERE;
-	if (ends == (FLOW_REF_REPLY(ref) ? FLOW_REQUEST : FLOW_REPLY) || (FLOW_REF_REPLY(ref) && FLOW_UNANSWERED >> state & 1))
+	if (ends == (FLOW_REF_REPLY(ref) ? FLOW_REQUEST : FLOW_REPLY) ||
+	    (FLOW_REF_REPLY(ref) && FLOW_UNANSWERED >> state & 1))
 		return FLOW_NOWHERE;
 	return ref;
 }

@@ -105,7 +105,7 @@ int flow_set_add(const struct flow_set *s, const struct flow_entry *e)
 	};
 	__atomic_thread_fence(__ATOMIC_RELEASE);
 	flow_publish(b, way, h.tag, FW_FLOW_WORD(0, e->word & 0xffff, FLOW_REF_VERSION(ref), s->now - e->idle));
-	return flow_settle(&t, ref, flow_search(&t, &h, &e->key)) == ref;
+	return flow_settle(&t, ref, flow_other(&t, &h, &e->key, ref)) == ref;
 }
 
 bool flow_set_update(const struct flow_set *s, const struct flow_entry *e, uint64_t word)

@@ -6,14 +6,14 @@
 #include "tables.h"
 
 /* resolve(d, p, r): the interfaces of this network namespace, the users and the cgroups that the policy names, the
- * cgroups below those, and the namespace itself into ${r}; the other members are the caller's. A user that does
+ * other cgroups there are (if it names any), and the namespace itself into ${r}; the other members are the caller's. A user that does
  * not exist is an error and a cgroup that does not is a warning (the rule matches nobody until the next load),
  * both reported to ${d}. */
 void resolve(struct diag *d, const struct policy *p, struct resolved *r);
 void resolved_free(struct resolved *r);
 
-/* resolve_members(d, r): the part of resolve() that walks the hierarchy: every cgroup below one of ${r->cgroups}
- * into ${r->members}, which is empty before. Cgroups that come and go meanwhile may be there or not; what can't be
+/* resolve_members(d, r): the part of resolve() that walks the hierarchy: every cgroup that is none of ${r->cgroups}
+ * into ${r->members}, which is empty before; nothing where there are none of those. Cgroups that come and go meanwhile may be there or not; what can't be
  * read is a warning to ${d}. */
 void resolve_members(struct diag *d, struct resolved *r);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The cgroups below those that the policy names. A flow remembers its opener's cgroup by the id alone, from which
- * the kernel program can't climb; so the tables know every id that could be there. */
+/* The cgroups below those that the policy names, and all others. A flow remembers its opener's cgroup by the id alone,
+ * from which the kernel program can't climb; so the tables know every id there is, and one that they don't know is of
+ * a cgroup that has been removed. */
 #include "resolve.h"
 
 #include <dirent.h>
@@ -25,7 +26,7 @@ struct step {
  * descriptors or the length of paths, and must not hide from the tables that way. */
 struct walk {
 	struct resolved *r;
-	uint32_t cgroup;     /* the named one it is below */
+	uint32_t cgroup;     /* the named one it is below, or RES_OUTSIDE */
 	size_t members_room; /* of r->members */
 	struct step *steps;
 	size_t n, room;
@@ -46,19 +47,25 @@ static bool is_named(const struct resolved *r, uint64_t id)
 	return false;
 }
 
+static void add_member(struct walk *w, uint64_t id)
+{
+	struct resolved *r = w->r;
+
+	r->members = xgrow(r->members, &w->members_room, r->n_members + 1, sizeof(*r->members));
+	r->members[r->n_members++] = (struct res_member){ .id = id, .cgroup = w->cgroup };
+}
+
 /* A child of the present directory: a member, and to be seen in turn. A named one has a walk of its own. */
 static void add_child(struct walk *w, const char *name, uint64_t id)
 {
-	struct resolved *r = w->r;
 	char *copy;
 
-	if (is_named(r, id))
+	if (is_named(w->r, id))
 		return;
 	copy = strdup(name);
 	if (!copy)
 		die(EXIT_SYSTEM, "out of memory");
-	r->members = xgrow(r->members, &w->members_room, r->n_members + 1, sizeof(*r->members));
-	r->members[r->n_members++] = (struct res_member){ .id = id, .cgroup = w->cgroup };
+	add_member(w, id);
 	push(w, copy, id);
 }
 
@@ -143,31 +150,43 @@ static void walk_below(struct walk *w, int at)
 	close(at);
 }
 
+/* All below ${path}, which is the named cgroup of this index, or RES_OUTSIDE and the root. */
+static void walk_from(struct walk *w, struct diag *d, const char *path, uint32_t cgroup)
+{
+	int fd = cgroup_open(path);
+
+	w->cgroup = cgroup;
+	w->error = 0;
+	if (fd >= 0)
+		walk_below(w, fd);
+	else
+		failed(w, errno);
+	if (w->error)
+		diag_warn(d, NULL, NULL,
+			  "cgroup %s: not all below it could be read: %s; running flows from there end unless all cgroups may "
+			  "have them",
+			  path, strerror(w->error));
+}
+
 void resolve_members(struct diag *d, struct resolved *r)
 {
 	struct walk w = { .r = r };
+	uint32_t level;
+	uint64_t root;
 
 	for (size_t i = 0; i < r->n_cgroups; i++) {
 		size_t same = 0;
-		int fd;
 
 		/* two paths can mean one cgroup: the first one's walk is enough */
 		while (r->cgroups[same].id != r->cgroups[i].id)
 			same++;
-		if (!r->cgroups[i].id || same < i)
-			continue;
-		w.cgroup = i;
-		w.error = 0;
-		fd = cgroup_open(r->cgroups[i].path);
-		if (fd >= 0)
-			walk_below(&w, fd);
-		else
-			failed(&w, errno);
-		if (w.error)
-			diag_warn(d, NULL, NULL,
-				  "cgroup %s: not all below it could be read: %s; running flows from there are judged as if "
-				  "from outside",
-				  r->cgroups[i].path, strerror(w.error));
+		if (r->cgroups[i].id && same == i)
+			walk_from(&w, d, r->cgroups[i].path, i);
+	}
+	if (r->n_cgroups && !cgroup_lookup("/", &root, &level) && !is_named(r, root)) {
+		w.cgroup = RES_OUTSIDE;
+		add_member(&w, root);
+		walk_from(&w, d, "/", RES_OUTSIDE);
 	}
 	free(w.steps);
 }

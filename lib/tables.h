@@ -17,11 +17,12 @@ struct res_cgroup {
 	uint32_t level;	  /* depth below the cgroup v2 root */
 };
 
-/* A cgroup below one of the policy, when the policy was loaded. Those that come later are known to the tables
- * only by their ancestors. */
+/* Any other cgroup that there was when the policy was loaded. Those that come later are known to the tables only by
+ * their ancestors; of those that have gone nothing is known. */
+#define RES_OUTSIDE UINT32_MAX
 struct res_member {
 	uint64_t id;	 /* of none of the policy's cgroups, and once */
-	uint32_t cgroup; /* its deepest ancestor in the policy: index into resolved.cgroups, which exists */
+	uint32_t cgroup; /* its deepest ancestor in the policy: index into resolved.cgroups, which exists; or RES_OUTSIDE */
 };
 
 struct res_user {

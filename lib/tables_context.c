@@ -134,8 +134,8 @@ static bool names_cgroups(const struct lower *l)
 	return false;
 }
 
-/* What is below a cgroup of the policy has the same entry, for those who know but an id and can't climb. Where no
- * rule asks, all columns are alike and the many can be left out. */
+/* What is below a cgroup of the policy has the same entry, and what is outside of all an entry too, for those who know
+ * but an id and can't climb. Where no rule asks, all columns are alike and the many can be left out. */
 static void cgroup_trie(struct lower *l)
 {
 	size_t n = 0, n_members = names_cgroups(l) ? l->r->n_members : 0;
@@ -147,9 +147,12 @@ static void cgroup_trie(struct lower *l)
 		b[n++] = (struct boundary){ .key = l->r->cgroups[i].id, .entry = FW_LEAF(i + 2) };
 		l->dir->cgroup_levels |= 1u << l->r->cgroups[i].level;
 	}
-	for (size_t i = 0; i < n_members; i++)
+	for (size_t i = 0; i < n_members; i++) {
+		uint32_t cgroup = l->r->members[i].cgroup;
+
 		b[n++] = (struct boundary){ .key = l->r->members[i].id,
-					    .entry = FW_LEAF(l->r->members[i].cgroup + 2) };
+					    .entry = FW_LEAF(cgroup == RES_OUTSIDE ? 1 : cgroup + 2) };
+	}
 	l->dir->cgroup = point_trie(l->im, b, n, FW_LEAF(0), TRIE_MAX63);
 	free(b);
 }

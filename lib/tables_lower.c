@@ -77,7 +77,8 @@ static void lower_direction(struct lower *l, const struct context *c, struct fw_
 	l->dir->shift = shape.shift;
 	class_free(&shape);
 	l->dir->default_action = p->default_action[direction];
-	l->dir->default_flows = p->stateful && p->default_action[direction] == ACTION_ALLOW && can_deny(p, !direction);
+	l->dir->default_flows = p->stateful && p->default_action[direction] == ACTION_ALLOW &&
+				(can_deny(p, !direction) || p->tcp_strict);
 	l->dir->rules = lower_rules(l, by_id);
 	lower_addresses(l);
 	lower_services(l);

@@ -304,11 +304,12 @@ static void test_members(void)
 	want[5000] = 2;
 	want[6001] = 4;
 	while (r.n_members < FW_COUNT(many)) {
-		uint32_t id = 1 + rnd(FW_COUNT(want) - 1), cgroup = rnd(2) * 2;
+		static const uint32_t owners[] = {0, 2, RES_OUTSIDE};
+		uint32_t id = 1 + rnd(FW_COUNT(want) - 1), cgroup = owners[rnd(3)];
 
 		if (want[id])
 			continue;
-		want[id] = cgroup + 2;
+		want[id] = cgroup == RES_OUTSIDE ? 1 : cgroup + 2;
 		many[r.n_members++] = (struct res_member){id, cgroup};
 	}
 	policy_free(lower_text(text, sizeof(text) - 1, &r, &im, &t));

@@ -164,13 +164,15 @@ class Datagrams(Flow):
 
 class Udp(Datagrams):
     proto = "udp"
+    openers = iter(range(12000, 32768))  # ports: with SO_REUSEADDR the kernel may give one to two
 
     def __init__(self, lab, opener, v, port, host):
         super().__init__(lab, opener, v)
         self.port = port
-        self.ends["host"] = host(udp_socket, HOST[v], port if opener == "peer" else 0)
+        own = next(self.openers)
+        self.ends["host"] = host(udp_socket, HOST[v], port if opener == "peer" else own)
         with lab.inside("peer"):
-            self.ends["peer"] = udp_socket(PEER[v], port if opener == "host" else 0)
+            self.ends["peer"] = udp_socket(PEER[v], port if opener == "host" else own)
         for s in self.ends.values():
             s.setblocking(False)
         self.ports = frozenset(s.getsockname()[1] for s in self.ends.values())

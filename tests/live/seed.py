@@ -15,7 +15,7 @@ from live import NAME, call, family, main, ok, same, wait_until
 HOST, PEER = {4: "10.77.0.1", 6: "fd77::1"}, {4: "10.77.0.2", 6: "fd77::2"}
 IN, OUT, TELNET, OTHER = 7022, 7080, 7023, 7024  # allowed by the peer and by the host; denied by a rule; by default
 KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
-STATES = ("free busy syn_sent syn_both syn_recv picked_up established fin_wait_o fin_wait_r close_wait_o close_wait_r "
+STATES = ("free busy syn_sent syn_both syn_recv picked_up picked_up_r established fin_wait_o fin_wait_r close_wait_o close_wait_r "
           "last_ack_o last_ack_r time_wait close udp_new udp_replied udp_stream").split()
 BUCKET_FLOW, BUCKET_WORD = 0, 448  # struct fw_flow_bucket
 SMALL = 64  # max_flows where the whole table is read
