@@ -43,6 +43,8 @@ void report_plan(const struct load *l)
 	printf("%-12s %zu, +%zu -%zu\n", "rules", l->p->n_rules, added, removed);
 	print_size("tables", l->image.size);
 	printf("%-12s %u x %.0f MiB\n", "slots", slots, l->sizes.arena_bytes / 1048576.0);
+	printf("%-12s %u, %.1f MiB\n", "max flows", l->kern.flow_head.max_flows,
+	       l->kern.flow_head.n_buckets * sizeof(struct fw_flow_bucket) / 1048576.0);
 	print_size("memory", slots * l->sizes.arena_bytes + kern_state_memory(&l->kern));
 	printf("%-12s %s\n", "programs", l->programs ? "load and verify (done: accepted)" : "resident");
 	for (size_t i = 0; i < l->targets.n; i++)

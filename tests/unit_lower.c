@@ -12,7 +12,7 @@
 #include "tests/lower_scan.h"
 #include "tests/tap.h"
 
-/* ---- the classifier, as fw_classify() of bpf/decide.h calls it ---- */
+/* ---- the classifier, as bpf/context.h calls it ---- */
 
 static void service_records(const struct tables *t, const struct fw_dir *d, const struct seen *s,
 			    struct classes *may, struct classes *must)
