@@ -200,7 +200,7 @@ def test_metrics():
     same([m.get(("fw_map_entries", "flows")), m.get(("fw_map_capacity", "flows"))], [500, 1000], "fw_map_entries, fw_map_capacity")
     same({k[1]: v for k, v in m.items() if k[0] == "fw_flows" and v},
          {"syn_sent": 1, "established": 493, "fin_wait": 2, "udp_stream": 1, "icmp_new": 1, "fragment": 2}, "fw_flows")
-    ok(sum(k[0] == "fw_flows" for k in m) == 18 and ("fw_flows", "busy") not in m, "fw_flows: a series for each name", m)
+    ok(sum(k[0] == "fw_flows" for k in m) == 19 and ("fw_flows", "busy") not in m, "fw_flows: a series for each name", m)
     same([m.get((n,)) for n in ("fw_flows_created_total", "fw_flows_expired_total", "fw_flows_evicted_total", "fw_flows_full_total",
                                 "fw_flows_cut_total", "fw_fragments_created_total", "fw_related_packets_total")],
          [1001, 30, 20, 10, 4, 9, 6], "totals of the flow table")
