@@ -63,7 +63,7 @@ $(B)/gen/%.skel.h: $(B)/tests/%.bpf.o
 	mv $@.tmp $@
 
 $(B)/lib/kern_prog.o: $(K)/gen/fw.skel.h
-$(B)/tests/bench_run.o: $(K)/gen/bench.skel.h
+$(B)/tests/bench_run.o $(B)/tests/bench_wire.o: $(K)/gen/bench.skel.h
 
 $(B)/%.o: %.c
 	mkdir -p $(@D)
@@ -116,9 +116,9 @@ lint:
 benchmarks: all $(BENCH_C:%.c=$(B)/%)
 
 bench:
-	tests/setup.sh demo
+	tests/setup.sh bench
 	$(MAKE) --no-print-directory $(J) benchmarks
-	B=$(B) tests/bench.sh
+	B=$(B) tests/bench.sh $(SECTIONS)
 
 fuzz:
 	tests/setup.sh fuzz

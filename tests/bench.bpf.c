@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Programs around the one that is measured: each feeder copies the next frame of a trace into the packet and
- * tail-calls, so that BPF_PROG_TEST_RUN meets varied packets; what the feeder costs is subtracted. */
+ * tail-calls, so that BPF_PROG_TEST_RUN meets varied packets; what the feeder costs is subtracted. send_next() puts
+ * the packets on the wire instead. */
 #include <linux/bpf.h>
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
@@ -41,17 +42,23 @@ struct {
 
 __u32 at, mask; /* next frame; frames - 1 */
 
-static __always_inline int feed(struct xdp_md *ctx, __u32 to)
+static __always_inline int put_next(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	__u32 i = at++ & mask;
 	struct frame *f = bpf_map_lookup_elem(&trace, &i), *d = data;
 
 	if (!f || data + FRAME > end)
-		return XDP_ABORTED;
+		return -1;
 	for (int w = 0; w < FRAME / 8; w++)
 		d->w[w] = f->w[w];
-	bpf_tail_call_static(ctx, &next, to);
+	return 0;
+}
+
+static __always_inline int feed(struct xdp_md *ctx, __u32 to)
+{
+	if (!put_next(ctx))
+		bpf_tail_call_static(ctx, &next, to);
 	return XDP_ABORTED;
 }
 
@@ -68,9 +75,15 @@ int feed_fw(struct xdp_md *ctx)
 }
 
 SEC("xdp.frags")
-int feed_lpm(struct xdp_md *ctx)
+int feed_other(struct xdp_md *ctx)
 {
 	return feed(ctx, 2);
+}
+
+SEC("xdp.frags")
+int send_next(struct xdp_md *ctx)
+{
+	return put_next(ctx) ? XDP_ABORTED : XDP_TX;
 }
 
 SEC("xdp.frags")

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-only
-# What it all costs, beside its budget: [B=BUILD] tests/bench.sh [rules|state|events|worst|cidrs|load|switch|fwmon]...
+# What it all costs, beside its budget: [B=BUILD] tests/bench.sh [SECTION]...
+# Sections: rules state ct events worst cidrs load switch fwmon. (SECTIONS="state ct" make bench)
 # Verdicts are BPF_PROG_TEST_RUN over the pinned XDP program, less an empty program, in ns: median and quartiles of
 # paired differences, and the difference of the two fastest runs ("best": what neighbours on the machine disturb
 # least). "ok": the median is within the budget; "noisy": the best is; "over": neither.
@@ -14,18 +15,22 @@ NAME=bench-$$
 NS=fwbench$$
 CG=
 RUN=$B/tests/bench_run
+WIRE=$B/tests/bench_wire
 TIME=$B/tests/bench_time
 GEN=$B/tests/gen_rules
 failed=0
+PATH=$PATH:/usr/sbin:/sbin
 
 # shellcheck source=tests/kernel.sh
 . tests/kernel.sh
 lacks=$(kernel_lacks)
 [ -z "$lacks" ] || { echo "bench: $lacks" >&2; exit 3; }
-make --no-print-directory -s B="$B" "$RUN" "$TIME" "$GEN" "$B/tests/bench_event" all || exit 3
+make --no-print-directory -s B="$B" "$RUN" "$WIRE" "$TIME" "$GEN" "$B/tests/bench_event" all || exit 3
 
 cleanup() {
 	in_ns "$B/bin/fwload" -q -N "$NAME" --unload 2>/dev/null
+	in_ns "$B/bin/fwload" -q -N "$NAME-base" --unload 2>/dev/null
+	ct_clean
 	ip netns del "$NS" 2>/dev/null
 	[ -z "$CG" ] || rmdir "$CG" 2>/dev/null
 	rm -rf "$T"
@@ -77,6 +82,12 @@ header() {
 load() {
 	"$GEN" policy "$@" >"$T/p.yaml" && "$B/bin/fwc" -q "$T/p.yaml" >"$T/p.json" &&
 		in_ns "$B/bin/fwload" -q -N "$NAME" -i v0 "$T/p.json"
+}
+
+# load_base SHAPE N [OPTION]...: such a policy into the instance that -B "$NAME-base" compares with
+load_base() {
+	"$GEN" policy "$@" >"$T/p.yaml" && "$B/bin/fwc" -q "$T/p.yaml" >"$T/p.json" &&
+		in_ns "$B/bin/fwload" -q -N "$NAME-base" -i v1 "$T/p.json"
 }
 
 # Flows outlive a reload: what is to miss must not find those of the policy before.
@@ -135,16 +146,29 @@ worst() {
 	load worst 10000 nolog && verdict worst "10000 rules that nearly match" 1000 worst 10000 miss 65536 -e 0 -r 21
 }
 
+# of the map, for each of the policy's max_flows (65,536)
+flow_bytes() {
+	local bytes
+	bytes=$(bpftool map show pinned "${FW_BPFFS:-/sys/fs/bpf/fw}/$NAME/maps/flows" |
+		sed -n 's/.*memlock \([0-9]*\)B.*/\1/p')
+	row state "memory for each of max_flows" B "$(awk -v b="${bytes:-0}" 'BEGIN { printf "%.1f", b / 65536 }')" -
+}
+
 state() {
 	local plain
-	load net 1000 nolog stateful allow || return
-	verdict state "flow hit, 1024 flows" 50 net 1000 hit 1024 -e 0
-	verdict state "flow hit, 32768 flows" - net 1000 hit 32768 -e 0
-	verdict state "new flow (table full), 1000 rules" - net 1000 hit 262144 -e 0 -r 21 -n 262144
+	load net 1000 nolog stateful allow && load_base net 1000 nolog allow || return
+	flow_bytes
+	verdict state "flow hit, 1024 flows" 50 net 1000 hit 1024 -e 0 -F 0
+	verdict state "flow hit, 32768 flows" - net 1000 hit 32768 -e 0 -F 0
+	verdict state "flow hit less stateless verdict, 1024 flows" 60 net 1000 hit 1024 -e 0 -F 0 -B "$NAME-base"
+	verdict state "flow hit less stateless verdict, 32768 flows" - net 1000 hit 32768 -e 0 -F 0 -B "$NAME-base"
+	verdict state "new flow, free room" - net 1000 hit 32768 -e 0 -r 31 -n 32768 -Z -F 100
+	verdict state "new flow, table full of unanswered ones" - net 1000 hit 262144 -e 0 -r 15 -n 262144 -F 100 -E 100
+	in_ns "$B/bin/fwload" -q -N "$NAME-base" --unload
 	fresh
 	load net 1000 nolog stateful || return
-	verdict state "flow miss + classify 1000, 1024 packets" 115 net 1000 hit 1024 -e 100
-	verdict state "flow miss + classify 1000, 65536 packets" - net 1000 hit 65536 -e 100
+	verdict state "flow miss + classify 1000, 1024 packets" 115 net 1000 hit 1024 -e 100 -F 0
+	verdict state "flow miss + classify 1000, 65536 packets" - net 1000 hit 65536 -e 100 -F 0
 	load net 1000 nolog allow || return
 	verdict state "allow, stateless, 1000 rules" - net 1000 hit 1024 -e 0
 	plain=$v
@@ -153,6 +177,98 @@ state() {
 	less state "GCRA: rate_limit less allow" 100 "$v" "$plain"
 	load net 1000 nolog limit=1 || return
 	verdict state "rate_limit, above, 1024 sources" - net 1000 hit 1024
+}
+
+# ---- packets of established flows, beside nft on the same work ----
+
+# Namespaces, each with an eth0 to $NS: without firewall, fw at XDP, fw at TC ingress, nft.
+ct_sides=(n x t f)
+
+# ct_side LETTER
+ct_side() {
+	local ns=$NS$1
+	ip netns add "$ns" && ip link add "$ns" netns "$NS" type veth peer name eth0 netns "$ns" || return
+	nsenter --net="/run/netns/$ns" sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
+	in_ns sysctl -qw "net.ipv6.conf.$ns.disable_ipv6=1"
+	ip -n "$NS" link set "$ns" address 02:00:00:00:00:02 up && ip -n "$ns" link set eth0 up &&
+		ip -n "$ns" addr add 10.88.0.1/24 dev eth0 &&
+		ip -n "$ns" neigh add 10.88.0.2 lladdr 02:00:00:00:00:02 dev eth0 nud permanent
+}
+
+ct_clean() {
+	local side
+	for side in "${ct_sides[@]}"; do
+		[ -e "/run/netns/$NS$side" ] || continue
+		nsenter --net="/run/netns/$NS$side" "$B/bin/fwload" -q -N "$NAME-$side" --unload 2>/dev/null
+		ip netns del "$NS$side"
+	done
+}
+
+# ct_fw SIDE XDP-MODE
+ct_fw() {
+	nsenter --net="/run/netns/$NS$1" "$B/bin/fwload" -q -N "$NAME-$1" -i eth0 --xdp "$2" "$T/ct.json"
+}
+
+ct_lab() {
+	local side
+	for side in "${ct_sides[@]}"; do
+		ct_side "$side" || return
+	done
+	printf 'version: 1\ndefault_action: {ingress: deny, egress: allow}\n' >"$T/ct.yaml"
+	"$B/bin/fwc" -q "$T/ct.yaml" >"$T/ct.json" && ct_fw x native && ct_fw t off &&
+		nsenter --net="/run/netns/${NS}f" nft -f - <<-EOF
+			table inet bench {
+				chain input {
+					type filter hook input priority filter; policy drop;
+					ct state established accept
+				}
+			}
+		EOF
+}
+
+# ratio WHAT BUDGET FIGURES FIGURES
+ratio() {
+	# shellcheck disable=SC2046
+	set -- "$1" "$2" $(echo "$3 $4" | awk '{ printf "%.2f %.2f", ($5 > 0 ? $1 / $5 : 99), ($8 > 0 ? $4 / $8 : 99) }')
+	row ct "$1" x "$3" "$2" "" "" "$4"
+}
+
+ct() {
+	local side v none=- x=- t=- f=-
+	if ! command -v nft >/dev/null; then
+		echo "bench: ct: skipped, there is no nft (apt-get install nftables)" >&2
+		return
+	fi
+	if ! ct_lab || ! "$WIRE" "$NS" "${ct_sides[@]/#/$NS}" >"$T/out"; then
+		echo "bench: ct: not measured" >&2
+		failed=1
+		ct_clean
+		return
+	fi
+	while read -r side v; do
+		case $side in
+		*n) none=$v ;;
+		*x) x=$v ;;
+		*t) t=$v ;;
+		*f) f=$v ;;
+		esac
+	done <"$T/out"
+	ct_row "packet from wire to socket, no firewall" "$none"
+	ct_row "established flow, 1024: fw, XDP" "$x"
+	ct_row "established flow, 1024: fw, TC ingress" "$t"
+	ct_row "established flow, 1024: nft, ct state" "$f"
+	ratio "established flow: fw, XDP / nft" 0.5 "$x" "$f"
+	ratio "established flow: fw, TC ingress / nft" 0.5 "$t" "$f"
+	# the object alone, without extensions and its two entries in the hash table
+	row ct "memory for a flow: nf_conntrack's object" B "$(awk '$1 == "nf_conntrack" { print $4 }' /proc/slabinfo)" -
+	ct_clean
+}
+
+# ct_row WHAT FIGURES
+ct_row() {
+	# shellcheck disable=SC2086  # several words
+	set -- "$1" $2
+	row ct "$1" ns "$2" - "$3" "$4" "$5"
 }
 
 events() {
@@ -283,15 +399,15 @@ fw="0 0 0 0"
 v=$fw
 rss=0
 header
-[ $# -gt 0 ] || set -- rules state events worst cidrs load switch fwmon
+[ $# -gt 0 ] || set -- rules state ct events worst cidrs load switch fwmon
 for section; do
 	case $section in
-	rules | state | events | worst | cidrs) $section ;;
+	rules | state | ct | events | worst | cidrs) $section ;;
 	load) load_times ;;
 	switch) switch_time ;;
 	fwmon) fwmon_rate ;;
 	*)
-		echo "usage: bench.sh [rules|state|events|worst|cidrs|load|switch|fwmon]..." >&2
+		echo "usage: bench.sh [rules|state|ct|events|worst|cidrs|load|switch|fwmon]..." >&2
 		exit 2
 		;;
 	esac

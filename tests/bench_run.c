@@ -2,9 +2,11 @@
 /* bench_run: what a verdict costs, by BPF_PROG_TEST_RUN over the pinned XDP program.
  *
  * bench_run verdict [-N INSTANCE] -t TRACE [-p PREFIXES] [-e PERCENT] [-r ROUNDS] [-n PACKETS] [-R]
+ *		  [-B INSTANCE] [-F PERCENT [-E PERCENT]] [-Z]
  *	prints "fw|lpm MEDIAN Q1 Q3 BEST" in ns over an empty program. -p: the same prefixes in an
  *	LPM_TRIE, too; -e: so many of the packets must be dropped, else it fails; -R: with a reader on
- *	ring 0, on the other CPU
+ *	ring 0, on the other CPU; -B: over what another instance takes; -F: so many of the packets must
+ *	make a flow, and of all -E in the place of an unanswered one; -Z: no flows before each round
  *
  * bench_run switch [-N INSTANCE] -t TRACE [-r ROUNDS]
  *	slots 1 and 2 hold a policy that denies and logs every packet and, active, one that lets them
@@ -13,10 +15,9 @@
  *
  * bench_run flood [-N INSTANCE] -t TRACE -s SECONDS
  *	packets without pause, for a reader that runs beside; "flood SENT LOST" events */
-#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <fcntl.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,81 +25,27 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/kern_ring.h"
 #include "tests/bench.h"
+#include "tests/bench_pin.h"
 #include "bench.skel.h"
 
 #define FRAME 64
 
 static struct {
-	const char *instance, *trace, *prefixes;
-	int expect, rounds, reader;
+	const char *instance, *base, *trace, *prefixes;
+	int expect, rounds, reader, make_flows, evict, no_flows;
 	uint32_t packets;
 	double seconds;
-} opt = {.instance = "default", .expect = -1, .rounds = 61, .packets = 65536};
+} opt = {.instance = "default", .expect = -1, .make_flows = -1, .rounds = 61, .packets = 65536};
 
 static struct bench *skel;
 static uint32_t frames;
 static void *first_frame;
 
-static int pin_open(const char *what)
-{
-	const char *root = getenv("FW_BPFFS");
-	char path[512];
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/%s/%s", root ? root : "/sys/fs/bpf/fw", opt.instance, what);
-	fd = bpf_obj_get(path);
-	if (fd < 0)
-		fail("cannot open", path);
-	return fd;
-}
-
 /* ---- set up ---- */
-
-static void *slurp(const char *path, size_t *len)
-{
-	struct stat st;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	char *p;
-
-	if (fd < 0 || fstat(fd, &st))
-		fail("cannot open", path);
-	p = malloc((size_t)st.st_size + 1);
-	if (!p || read(fd, p, (size_t)st.st_size) != st.st_size)
-		fail("cannot read", path);
-	close(fd);
-	p[st.st_size] = 0;
-	*len = (size_t)st.st_size;
-	return p;
-}
-
-struct lpm_key {
-	uint32_t len;
-	struct in_addr a;
-};
-
-static struct lpm_key *read_prefixes(uint32_t *n)
-{
-	size_t len;
-	char *text = slurp(opt.prefixes, &len), *rest = NULL;
-	struct lpm_key *v = malloc((len / 8 + 1) * sizeof(*v)); /* "1.2.3.4/\n" is longer than 8 */
-
-	*n = 0;
-	for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
-		char *slash = strchr(line, '/');
-
-		v[*n].len = slash ? (uint32_t)atoi(slash + 1) : 32;
-		if (slash)
-			*slash = 0;
-		*n += inet_pton(AF_INET, line, &v[*n].a) == 1;
-	}
-	free(text);
-	return v;
-}
 
 static void fill_lpm(const struct lpm_key *v, uint32_t n)
 {
@@ -121,7 +68,7 @@ static void set_up(int fw)
 	size_t len;
 	char *frame = slurp(opt.trace, &len);
 	uint32_t n_prefixes = 0;
-	struct lpm_key *prefixes = opt.prefixes ? read_prefixes(&n_prefixes) : NULL;
+	struct lpm_key *prefixes = opt.prefixes ? read_prefixes(opt.prefixes, &n_prefixes) : NULL;
 	void *trace;
 
 	frames = (uint32_t)(len / FRAME);
@@ -146,7 +93,7 @@ static void set_up(int fw)
 	free(prefixes);
 	set_next(0, bpf_program__fd(skel->progs.empty));
 	set_next(1, fw);
-	set_next(2, bpf_program__fd(skel->progs.look_up));
+	set_next(2, opt.base ? pin_open(opt.base, "progs/xdp") : bpf_program__fd(skel->progs.look_up));
 }
 
 /* ns per packet, by the thread's own clock: what others do on this CPU doesn't count. The answer of the last
@@ -196,13 +143,17 @@ static void *reader(void *arg)
 /* ---- verdict ---- */
 
 /* The feeder's and the program's cost by turns, so that slow drift of the machine hits both. */
-static void measure(const char *name, int base, int prog)
+static void measure(const char *name, int base, int prog, struct flow_pins *flows)
 {
 	double *diff = calloc((size_t)opt.rounds, sizeof(*diff)), best[2] = {1e9, 1e9};
 
 	for (int i = 0; i < opt.rounds; i++) {
-		double a = run(base, opt.packets, NULL), b = run(prog, opt.packets, NULL);
+		double a, b;
 
+		if (opt.no_flows)
+			memset(flows->table, 0, flows->bytes);
+		a = run(base, opt.packets, NULL);
+		b = run(prog, opt.packets, NULL);
 		diff[i] = b - a;
 		best[0] = a < best[0] ? a : best[0];
 		best[1] = b < best[1] ? b : best[1];
@@ -231,13 +182,30 @@ static void check_share(int prog)
 	exit(1);
 }
 
+/* Did the packets do to flows what they are meant to do? */
+static void check_flows(const struct flow_pins *flows, const struct fw_state_stats *from)
+{
+	double n = (double)opt.rounds * opt.packets / 100;
+	struct fw_state_stats s = flow_stats(flows);
+	double made = (double)(s.flows_created - from->flows_created) / n;
+	double evicted = (double)(s.flows_evicted - from->flows_evicted) / n;
+
+	if (opt.make_flows < 0 || (fabs(made - opt.make_flows) < 1 && fabs(evicted - opt.evict) < 1))
+		return;
+	fprintf(stderr, "bench_run: %.1f %% made flows, %.1f %% for others, not %d and %d %%\n", made, evicted,
+		opt.make_flows, opt.evict);
+	exit(1);
+}
+
 static int verdict(void)
 {
-	int fw = pin_open("progs/xdp"), base, feed;
+	int fw = pin_open(opt.instance, "progs/xdp"), base, feed;
+	struct flow_pins flows = flow_pins_open(opt.instance);
+	struct fw_state_stats from;
 	pthread_t thread;
 
 	set_up(fw);
-	base = bpf_program__fd(skel->progs.feed_empty);
+	base = bpf_program__fd(opt.base ? skel->progs.feed_other : skel->progs.feed_empty);
 	feed = bpf_program__fd(skel->progs.feed_fw);
 	if (opt.reader && pthread_create(&thread, NULL, reader, NULL))
 		fail("cannot start", "thread");
@@ -247,9 +215,11 @@ static int verdict(void)
 	run(feed, 2 * frames, NULL); /* flows, limits, caches */
 	if (opt.expect >= 0)
 		check_share(feed);
-	measure("fw", base, feed);
+	from = flow_stats(&flows);
+	measure("fw", base, feed, &flows);
+	check_flows(&flows, &from);
 	if (opt.prefixes)
-		measure("lpm", base, bpf_program__fd(skel->progs.feed_lpm));
+		measure("lpm", base, bpf_program__fd(skel->progs.feed_other), &flows);
 	reading = false;
 	if (opt.reader)
 		pthread_join(thread, NULL);
@@ -296,7 +266,7 @@ static double flip(volatile struct fw_control *control, uint64_t quiet, uint64_t
 
 static int switch_time(void)
 {
-	int fw = pin_open("progs/xdp");
+	int fw = pin_open(opt.instance, "progs/xdp");
 	double *took = calloc((size_t)opt.rounds, sizeof(*took));
 	volatile struct fw_control *control;
 	struct view v = VIEW_NONE;
@@ -305,7 +275,7 @@ static int switch_time(void)
 	uint64_t quiet;
 
 	set_up(fw);
-	control = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, pin_open("maps/control"), 0);
+	control = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, pin_open(opt.instance, "maps/control"), 0);
 	if (control == MAP_FAILED)
 		fail("cannot map", "maps/control");
 	if (view_open(&v, opt.instance, VIEW_READER) || claim_ring(&c, &v))
@@ -329,12 +299,12 @@ static int switch_time(void)
 
 static int flood(void)
 {
-	int fw = pin_open("progs/xdp");
+	int fw = pin_open(opt.instance, "progs/xdp");
 	uint64_t end = ns(CLOCK_MONOTONIC) + (uint64_t)(opt.seconds * 1e9);
 	struct fw_readers *r, from;
 
 	set_up(fw);
-	r = mmap(NULL, 4096, PROT_READ, MAP_SHARED, pin_open("maps/readers"), 0);
+	r = mmap(NULL, 4096, PROT_READ, MAP_SHARED, pin_open(opt.instance, "maps/readers"), 0);
 	if (r == MAP_FAILED)
 		fail("cannot map", "maps/readers");
 	from = *r;
@@ -350,10 +320,13 @@ int main(int argc, char **argv)
 	const char *what = argc > 1 ? argv[1] : "";
 	int c;
 
-	while ((c = getopt(argc - 1, argv + 1, "+N:t:p:e:r:n:s:R")) != -1) {
+	while ((c = getopt(argc - 1, argv + 1, "+N:B:t:p:e:r:n:s:F:E:RZ")) != -1) {
 		switch (c) {
 		case 'N':
 			opt.instance = optarg;
+			break;
+		case 'B':
+			opt.base = optarg;
 			break;
 		case 't':
 			opt.trace = optarg;
@@ -372,6 +345,15 @@ int main(int argc, char **argv)
 			break;
 		case 's':
 			opt.seconds = atof(optarg);
+			break;
+		case 'F':
+			opt.make_flows = atoi(optarg);
+			break;
+		case 'E':
+			opt.evict = atoi(optarg);
+			break;
+		case 'Z':
+			opt.no_flows = 1;
 			break;
 		case 'R':
 			opt.reader = 1;

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# setup.sh build|demo|test|lint|fuzz: install from Debian what that needs and the machine lacks. Where that can't be
-# done, say what is missing and exit 1. "demo" also checks the kernel.
+# setup.sh build|demo|test|bench|lint|fuzz: install from Debian what that needs and the machine lacks. Where that can't
+# be done, say what is missing and exit 1. "demo" also checks the kernel.
 set -u
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -16,10 +16,11 @@ case ${1-} in
 build) want=$build ;;
 demo) want="$build $live" ;;
 test) want="$build $live nftables:nft perl:prove mandoc:mandoc iperf3:iperf3 traceroute:traceroute" ;;
+bench) want="$build $live nftables:nft" ;;
 lint) want="$build shellcheck:shellcheck mandoc:mandoc cppcheck:cppcheck" ;;
 fuzz) want="$build libclang-rt-14-dev:/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a" ;;
 *)
-	echo "usage: setup.sh build|demo|test|lint|fuzz" >&2
+	echo "usage: setup.sh build|demo|test|bench|lint|fuzz" >&2
 	exit 2
 	;;
 esac
