@@ -81,7 +81,7 @@ static __always_inline void query_context(const struct setting *s, const struct 
 
 /* ---- classify ---- */
 
-/* The same, with the tables looked up again: global functions can't be given a pointer into a map. */
+/* first_rule(), with the tables looked up again: global functions can't be given a pointer into a map. */
 static __always_inline __u32 classify_in_slot(const struct packet *p, const struct query *q, int direction, int is_call)
 {
 	const struct fw_arena *a;

@@ -33,10 +33,10 @@ static __always_inline void renew_flow(const struct setting *s, struct flow_foun
 	}
 	said = fw_flow_renew(f->ref, s->slot, rule);
 	f->stamp = (__u32)said;
-	f->limited = said >> 34 & 1;
-	f->cut = said >> 32 & 1;
-	f->quiet = said >> 35 & 1;
-	f->live = f->live & ~(said >> 33);
+	f->limited = !!(said & RENEWED_LIMITED);
+	f->cut = !!(said & RENEWED_DENIED);
+	f->quiet = !!(said & RENEWED_QUIET);
+	f->live &= !(said & RENEWED_ENDED);
 	f->stale = ARENA(s)->zero;
 	f->renewed = ARENA(s)->zero ^ 1;
 }
@@ -73,8 +73,11 @@ static __always_inline enum answer act_flow(const struct setting *s, struct pack
 		return DROP;
 	if (!p->icmp_error)
 		flow_touch(ARENA(s), p, f);
-	if (s->owner)
+	if (s->owner) {
 		count(p->by, COUNT_FLOW, p->length);
+		if (p->icmp_error)
+			state_stat(STAT(related));
+	}
 	return PASS;
 }
 
@@ -95,7 +98,6 @@ static __always_inline void find_related(void *ctx, const struct setting *s, con
 		return;
 	flow_read(ARENA(s), b, way, f);
 	f->live = ARENA(s)->zero ^ 1;
-	state_stat(STAT(related));
 }
 
 /* A later fragment goes the way of its datagram's first one. */

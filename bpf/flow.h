@@ -73,7 +73,7 @@ __noinline __u64 fw_flow_search(const struct fw_tuple *k, __u32 bucket, __u32 bu
 {
 	struct flow_hash h = { { bucket, bucket2 }, tag };
 
-	return k ? flow_search(0, &h, k) : FLOW_NOWHERE;
+	return k ? flow_other(0, &h, k, FLOW_NOWHERE) : FLOW_NOWHERE;
 }
 
 /* Most flows stand in their first bucket and share their tag with no other there. */
@@ -122,9 +122,9 @@ static __always_inline void flow_read(const struct fw_arena *a, struct fw_flow_b
 	f->word = flow_word(b, way);
 	f->stamp = *(volatile __u64 *)&flow_in(b, way)->stamp;
 	f->stale = (FW_FLOW_GENERATION(f->stamp) != a->generation) + a->zero;
-	f->cut = FW_FLOW_STATE(f->word) >= FW_FLOW_CUT_TCP;
-	f->limited = f->word >> 8 & 1;
-	f->quiet = f->word >> 11 & 1;
+	f->cut = FW_FLOW_IS_CUT(FW_FLOW_STATE(f->word));
+	f->limited = !!(f->word & FW_FLOW_LIMITED);
+	f->quiet = !!(f->word & FW_FLOW_QUIET);
 }
 
 /* The live flow of ${p} into ${f}. Changes nothing. */
@@ -187,9 +187,6 @@ static __always_inline void flow_account(enum flow_taken taken, int fragment)
 		state_stat(STAT(flows_evicted));
 	state_stat(taken == FLOW_TOOK_NONE ? STAT(flows_full) : fragment ? STAT(fragments_created) : STAT(flows_created));
 }
-
-/* What became of it in the lowest byte; above that the flow's id. */
-enum flow_made { FLOW_MADE, FLOW_NEEDS_NONE, FLOW_FULL };
 
 /* A flow for ${p}, which p->by let pass: its reference, or FLOW_NOWHERE. ${flags}: of its word; or, for the first
  * fragment of a datagram, FLOW_FRAGMENT: an entry for the others. ${same}: what a search has found that is

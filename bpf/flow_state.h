@@ -64,7 +64,7 @@ static const __u8 flow_next[FW_FLOW_STATE_ROOM][16] = {
 	FLOW_FIXED(ICMP_REPLIED, ICMP_REPLIED),
 	FLOW_FIXED(NEW, REPLIED),
 	FLOW_FIXED(REPLIED, REPLIED),
-	/* A cut flow stays so as long as either end goes on; a SYN opens another. */
+	/* A cut flow stays so as long as the other end goes on; a SYN opens another. */
 	FLOW_STEP(CUT_TCP,      AGAIN,        AGAIN,        CUT_TCP,      CUT_TCP,      CUT_TCP,      CUT_TCP,      CUT_TCP,      CUT_TCP,      CUT_TCP, CUT_TCP),
 	FLOW_FIXED(CUT, CUT),
 	/* another first fragment begins anew */

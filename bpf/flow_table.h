@@ -5,7 +5,7 @@
  *
  * No locks. A way belongs to whoever swaps its word to BUSY; then key, stamp and tag may be written, and the
  * word of the new state is the last store. Readers compare the word's version before and after. Two CPUs that make
- * the same flow at once both write it and then look: the later of the two in search order takes its own away. */
+ * the same flow at once both write it and then look: the one in the higher place goes. */
 #ifndef FW_FLOW_TABLE_H
 #define FW_FLOW_TABLE_H
 
@@ -150,18 +150,22 @@ FW_INLINE __u64 flow_probe(const struct fw_flow_bucket *b, __u32 n, __u64 lanes,
 	return FLOW_NOWHERE;
 }
 
-FW_INLINE __u64 flow_search(const struct flow_table *t, const struct flow_hash *h, const struct fw_tuple *k)
+/* A flow of ${k}, live or not, other than ${ref}; FLOW_NOWHERE for the first that is there. */
+FW_INLINE __u64 flow_other(const struct flow_table *t, const struct flow_hash *h, const struct fw_tuple *k, __u64 ref)
 {
 	FW_NO_UNROLL
 	for (int i = 0; i < 2; i++) {
 		const struct fw_flow_bucket *b = flow_bucket(t, h->bucket[i]);
-		__u64 ref;
+		__u64 lanes, other;
 
 		if (!b)
 			continue;
-		ref = flow_probe(b, h->bucket[i], flow_lanes(*(const volatile __u64 *)&b->tags, h->tag), k);
-		if (ref != FLOW_NOWHERE)
-			return ref;
+		lanes = flow_lanes(*(const volatile __u64 *)&b->tags, h->tag);
+		if (h->bucket[i] == FLOW_REF_BUCKET(ref))
+			lanes &= ~(0x80ULL << 8 * FLOW_REF_WAY(ref));
+		other = flow_probe(b, h->bucket[i], lanes, k);
+		if (other != FLOW_NOWHERE)
+			return other;
 	}
 	return FLOW_NOWHERE;
 }
@@ -280,10 +284,10 @@ FW_INLINE int flow_free_ways(const struct fw_flow_bucket *b)
 FW_INLINE void flow_publish(struct fw_flow_bucket *b, __u32 way, __u64 tag, __u64 word)
 {
 	*(volatile __u64 *)flow_word_in(b, way) = word;
-	__sync_fetch_and_or(&b->tags, tag << 8 * way); /* a full barrier, too: flow_settle() looks again after it */
+	__sync_fetch_and_or(&b->tags, tag << 8 * way); /* a full barrier, too: who made it calls flow_other() after it */
 }
 
-/* The way of ${ref}, in which flow_search() found ${k} though no longer alive: BUSY and ours. */
+/* The way of ${ref}, in which flow_other() found ${k} though no longer alive: BUSY and ours. */
 FW_INLINE __u64 flow_take_same(struct fw_flow_bucket *b, __u64 ref, __u64 now)
 {
 	__u32 way = FLOW_REF_WAY(ref);
@@ -330,26 +334,6 @@ FW_INLINE __u64 flow_take(const struct flow_table *t, const struct flow_hash *h,
 			continue;
 		flow_untag(bv, way);
 		return FLOW_REF(v.at >> 32, way, 0, (FW_FLOW_VERSION(v.word) + 1) & 0xff);
-	}
-	return FLOW_NOWHERE;
-}
-
-/* Another flow of ${k} than ${ref}. */
-FW_INLINE __u64 flow_other(const struct flow_table *t, const struct flow_hash *h, const struct fw_tuple *k, __u64 ref)
-{
-	FW_NO_UNROLL
-	for (int i = 0; i < 2; i++) {
-		const struct fw_flow_bucket *b = flow_bucket(t, h->bucket[i]);
-		__u64 lanes, other;
-
-		if (!b)
-			continue;
-		lanes = flow_lanes(*(const volatile __u64 *)&b->tags, h->tag);
-		if (h->bucket[i] == FLOW_REF_BUCKET(ref))
-			lanes &= ~(0x80ULL << 8 * FLOW_REF_WAY(ref));
-		other = flow_probe(b, h->bucket[i], lanes, k);
-		if (other != FLOW_NOWHERE)
-			return other;
 	}
 	return FLOW_NOWHERE;
 }

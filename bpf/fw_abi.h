@@ -227,7 +227,7 @@ struct fw_meta_link {
 	X(CUT, "cut", TMO_UDP, 1)			     /* must not open the flow again from behind */
 #define FW_ENUM_FLOW(id, name, timeout, evictable) FW_FLOW_##id,
 enum fw_flow_state { FW_FLOW_STATES(FW_ENUM_FLOW) FW_FLOW_STATE_COUNT };
-#define FW_FLOW_IS_CUT(state) ((state) == FW_FLOW_CUT_TCP || (state) == FW_FLOW_CUT)
+#define FW_FLOW_IS_CUT(state) ((state) >= FW_FLOW_CUT_TCP) /* the last of the list */
 #define FW_FLOW_STATE_ROOM 32 /* a power of two above FW_FLOW_STATE_COUNT */
 
 /* The opener's view. */

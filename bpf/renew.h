@@ -120,16 +120,13 @@ __noinline __u64 fw_flow_renew(__u64 ref, __u32 slot, __u32 rule)
 	dir = word & FW_FLOW_EGRESS ? FW_EGRESS : FW_INGRESS;
 	d = &a->dir[dir];
 	t.base = (const __u8 *)a;
-	if (rule == UNDECIDED) {
-		allowed = 0;
-		said = FW_REASON_ID(FW_REASON_FLOW_CUT, dir) | (a->flags & FW_ARENA_LOG_DENY ? 0 : RENEWED_QUIET);
-	} else if (rule != FW_NO_RULE) {
+	if (rule < UNDECIDED) {
 		r = (const void *)(t.base + ((d->rules + rule * sizeof(*r)) & T_MASK(&t)));
 		allowed = r->action == ACTION_ALLOW || r->action == ACTION_RATE_LIMIT;
 		said = r->id | (r->action == ACTION_RATE_LIMIT ? RENEWED_LIMITED : 0) |
 		       (r->flags & FW_RULE_LOG ? 0 : RENEWED_QUIET);
 	} else {
-		allowed = d->default_action == ACTION_ALLOW;
+		allowed = rule == FW_NO_RULE && d->default_action == ACTION_ALLOW;
 		said = FW_REASON_ID(allowed ? FW_REASON_DEFAULT : FW_REASON_FLOW_CUT, dir) |
 		       (a->flags & FW_ARENA_LOG_DENY ? 0 : RENEWED_QUIET);
 	}

@@ -69,7 +69,7 @@ bool flow_set_find(const struct flow_set *s, const struct fw_tuple *key, struct 
 	uint64_t ref;
 
 	flow_hash(&t, key, &h);
-	ref = flow_search(&t, &h, key);
+	ref = flow_other(&t, &h, key, FLOW_NOWHERE);
 	return ref != FLOW_NOWHERE && read_way(s, FLOW_REF_BUCKET(ref), FLOW_REF_WAY(ref), out);
 }
 
@@ -83,7 +83,7 @@ int flow_set_add(const struct flow_set *s, const struct flow_entry *e)
 	uint32_t way;
 
 	flow_hash(&t, &e->key, &h);
-	ref = flow_search(&t, &h, &e->key);
+	ref = flow_other(&t, &h, &e->key, FLOW_NOWHERE);
 	if (ref != FLOW_NOWHERE) {
 		b = &s->buckets[FLOW_REF_BUCKET(ref)];
 		if (!flow_expired(flow_word(b, FLOW_REF_WAY(ref)), s->now, s->tmo))

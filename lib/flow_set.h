@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* The flow table (bpf/flow_table.h) from user space, which works on the programs' memory beside them: list it, add and
- * remove flows. Knows no kernel interface; kern_flows.c maps the memory. */
+ * remove flows. Knows no kernel interface; kern_flow_map.c maps the memory. */
 #ifndef FW_FLOW_SET_H
 #define FW_FLOW_SET_H
 

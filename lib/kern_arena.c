@@ -11,6 +11,7 @@
 
 #include "kern_gauge.h"
 #include "kern_load.h"
+#include "kern_slot.h"
 #include "tables_build.h"
 
 void kern_init(struct kern *k, struct inst *in)
@@ -46,12 +47,9 @@ int kern_map_word(struct kern *k)
 static int arena_in_slot(int arenas, __u32 slot, size_t *bytes)
 {
 	struct bpf_map_info info = { 0 };
-	__u32 len = sizeof(info), id;
-	int fd;
+	__u32 len = sizeof(info);
+	int fd = slot_image_fd(arenas, slot);
 
-	if (bpf_map_lookup_elem(arenas, &slot, &id))
-		return -1;
-	fd = bpf_map_get_fd_by_id(id);
 	if (fd < 0)
 		return -1;
 	if (bpf_obj_get_info_by_fd(fd, &info, &len)) {

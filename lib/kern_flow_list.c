@@ -5,17 +5,15 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "diag.h"
+#include "kern_flow_map.h"
 #include "kern_slot.h"
 
 /* ask_clock(v, now): 0, or -1 with errno. */
 static int ask_clock(const struct view *v, __u64 *now)
 {
-	struct fw_clock clock = {};
-	LIBBPF_OPTS(bpf_test_run_opts, run, .ctx_in = &clock, .ctx_size_in = sizeof(clock));
 	char path[64];
 	int fd, err;
 
@@ -23,10 +21,9 @@ static int ask_clock(const struct view *v, __u64 *now)
 	fd = bpf_obj_get(path);
 	if (fd < 0)
 		return -1;
-	err = bpf_prog_test_run_opts(fd, &run) ? errno : 0;
+	err = flow_clock(fd, now) ? errno : 0;
 	close(fd);
 	errno = err;
-	*now = clock.jiffies;
 	return err ? -1 : 0;
 }
 
@@ -34,21 +31,13 @@ static int ask_clock(const struct view *v, __u64 *now)
 static int map_table(struct flow_view *f, const struct view *v, bool writable)
 {
 	struct map_facts facts;
-	/* a writable fd in any case: of a read-only one the kernel maps nothing */
-	int fd = view_map(v, "flows", 1, &facts), err = EINVAL;
-	size_t bytes;
-	void *mem;
+	int fd = view_map(v, "flows", 1 /* for flow_map() */, &facts), err = EINVAL;
 
 	if (fd < 0)
 		return -1;
-	if (facts.type == BPF_MAP_TYPE_ARRAY && facts.value_size == sizeof(struct fw_flow_bucket)) {
-		bytes = (size_t)facts.max_entries * sizeof(struct fw_flow_bucket);
-		mem = mmap(NULL, bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
-		err = mem == MAP_FAILED ? errno : 0;
-		if (!err)
-			f->set = (struct flow_set){.buckets = mem, .bytes = bytes, .tmo = f->tmo,
-						   .head.n_buckets = facts.max_entries};
-	}
+	if (facts.type == BPF_MAP_TYPE_ARRAY && facts.value_size == sizeof(struct fw_flow_bucket))
+		err = flow_map(&f->set, fd, facts.max_entries, writable) ? errno : 0;
+	f->set.tmo = f->tmo;
 	close(fd);
 	errno = err;
 	return err ? -1 : 0;
@@ -80,7 +69,7 @@ static int read_timeouts(struct flow_view *f, const struct view *v)
 	struct slot_view s;
 
 	memset(f->tmo, 0xff, sizeof(f->tmo));
-	if (slot_open(&s, v, slot_active(v)))
+	if (slot_open_header(&s, v, slot_active(v)))
 		return -1;
 	if (s.arena) {
 		memcpy(f->tmo, s.arena->tmo, sizeof(f->tmo));

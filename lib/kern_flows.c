@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The flow table's maps: seeds and size, resizing, the clock. */
+/* The flow table's maps: seeds and size, resizing. */
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
 
 #include "diag.h"
+#include "kern_flow_map.h"
 #include "kern_load.h"
 
 int kern_flows_open(struct kern *k)
@@ -44,31 +44,13 @@ int kern_flows_head(struct kern *k)
 	return EXIT_SYSTEM;
 }
 
-int kern_jiffies(const struct kern *k, __u64 *now)
-{
-	struct fw_clock clock = { 0 };
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &clock, .ctx_size_in = sizeof(clock));
-
-	if (bpf_prog_test_run_opts(k->progs[KP_CLOCK], &opts)) {
-		complain("cannot ask the clock of flows (progs/clock of instance %s): %s", k->in->name, strerror(errno));
-		return EXIT_SYSTEM;
-	}
-	*now = clock.jiffies;
-	return 0;
-}
-
 static int map_table(int fd, const struct fw_flow_head *head, struct flow_set *s)
 {
-	size_t bytes = (size_t)head->n_buckets * sizeof(struct fw_flow_bucket);
-	void *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-
-	memset(s, 0, sizeof(*s));
-	if (mem == MAP_FAILED) {
-		complain("cannot map the flow table (%zu bytes): %s", bytes, strerror(errno));
+	if (flow_map(s, fd, head->n_buckets, true)) {
+		complain("cannot map the flow table (%zu bytes): %s", head->n_buckets * sizeof(struct fw_flow_bucket),
+			 strerror(errno));
 		return EXIT_SYSTEM;
 	}
-	s->buckets = mem;
-	s->bytes = bytes;
 	s->head = *head;
 	return 0;
 }
@@ -83,10 +65,11 @@ int kern_flows_map(const struct kern *k, struct flow_set *set)
 	if (err)
 		return err;
 	set->tmo = k->active ? k->active->tmo : no_timeouts;
-	err = kern_jiffies(k, &set->now);
-	if (err)
-		flow_set_close(set);
-	return err;
+	if (!flow_clock(k->progs[KP_CLOCK], &set->now))
+		return 0;
+	complain("cannot ask the clock of flows (progs/clock of instance %s): %s", k->in->name, strerror(errno));
+	flow_set_close(set);
+	return EXIT_SYSTEM;
 }
 
 int kern_flows_move(struct kern *k, size_t *left)

@@ -3,45 +3,30 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#include "bpf/tables_abi.h"
 #include "diag.h"
-
-/* read_header(fd, s): from the first page of the image, whose size can be half a gigabyte. */
-static int read_header(int fd, struct slot_gauge *s)
-{
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	const struct fw_arena *a = mmap(NULL, page, PROT_READ, MAP_SHARED, fd, 0);
-
-	if (a == MAP_FAILED)
-		return -1;
-	/* zero: a slot that was never filled */
-	if (a->magic == FW_ARENA_MAGIC && a->abi == FW_ABI) {
-		s->generation = a->generation;
-		s->used = a->size;
-	}
-	munmap((void *)(uintptr_t)a, page);
-	return 0;
-}
+#include "kern_slot.h"
 
 /* read_slot(g, arenas, slot): 0 also for an empty slot. */
 static int read_slot(struct gauges *g, int arenas, uint32_t slot)
 {
 	struct slot_gauge *s = &g->slots[g->n_slots];
 	struct bpf_map_info info = {};
-	uint32_t id, len = sizeof(info);
-	int fd, err;
+	uint32_t len = sizeof(info);
+	int fd = slot_image_fd(arenas, slot), err;
+	struct slot_view header;
 
-	if (bpf_map_lookup_elem(arenas, &slot, &id))
-		return errno == ENOENT ? 0 : -1;
-	fd = bpf_map_get_fd_by_id(id); /* writable, because the kernel maps no memory of a read-only one */
 	if (fd < 0)
-		return errno == ENOENT ? 0 : -1; /* replaced meanwhile */
+		return errno == ENOENT ? 0 : -1;
 	*s = (struct slot_gauge){.slot = slot};
-	err = bpf_obj_get_info_by_fd(fd, &info, &len) || read_header(fd, s);
+	err = bpf_obj_get_info_by_fd(fd, &info, &len) || slot_map_header(&header, fd);
 	if (!err) {
+		if (header.arena) { /* else a slot that was never filled */
+			s->generation = header.arena->generation;
+			s->used = header.arena->size;
+		}
+		slot_close(&header);
 		s->size = info.value_size;
 		s->memory = map_memory(fd);
 		g->memory += s->memory;

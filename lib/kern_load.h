@@ -76,11 +76,8 @@ int kern_programs(struct kern *k, const bool need[KP_COUNT], const struct kern_s
  * raised by the number of flows for which there was no room. */
 int kern_flows_move(struct kern *k, size_t *left);
 
-/* kern_jiffies(k, now): the clock of flows. 0, or an exit status after complaining. */
-int kern_jiffies(const struct kern *k, __u64 *now);
-
-/* kern_flows_map(k, set): the flow table, mapped for writing; flow_set_close() unmaps it. 0 or an exit status after
- * complaining. */
+/* kern_flows_map(k, set): the flow table, mapped for writing, with the clock of this moment; flow_set_close() unmaps it.
+ * 0 or an exit status after complaining. */
 int kern_flows_map(const struct kern *k, struct flow_set *set);
 
 /* kern_stage(k, image): the new tables into a free slot of ${k->stage_bytes}. */

@@ -8,56 +8,87 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "stat_gauge.h"
+
+_Static_assert(sizeof(struct fw_arena) <= 4096, "the header is read from the first page");
+
 uint32_t slot_active(const struct view *v)
 {
-	uint64_t word = v->control->word, deadline = FW_WORD_DEADLINE(word);
+	struct gauges g = {};
 	struct timespec ts;
 
 	clock_gettime(CLOCK_BOOTTIME, &ts);
-	if (deadline && (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000 >= deadline)
-		return FW_WORD_FALLBACK(word);
-	return FW_WORD_ACTIVE(word);
+	gauges_word(&g, v->control->word, (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000);
+	return g.active;
 }
 
-/* image_fd(v, slot): -1 with errno; ENOENT for an empty slot and for one that was replaced meanwhile. */
-static int image_fd(const struct view *v, uint32_t slot)
+int slot_image_fd(int arenas, uint32_t slot)
 {
-	int outer = view_map(v, "arenas", 0, NULL), fd = -1, err;
 	uint32_t id;
 
-	if (outer < 0)
+	if (bpf_map_lookup_elem(arenas, &slot, &id))
 		return -1;
-	if (!bpf_map_lookup_elem(outer, &slot, &id))
-		fd = bpf_map_get_fd_by_id(id); /* writable, because the kernel maps no memory of a read-only one */
-	err = errno;
-	close(outer);
+	return bpf_map_get_fd_by_id(id); /* writable, because the kernel maps no memory of a read-only one */
+}
+
+/* map_image(s, fd, most): at most ${most} bytes of it. */
+static int map_image(struct slot_view *s, int fd, size_t most)
+{
+	struct bpf_map_info info = {};
+	uint32_t len = sizeof(info);
+	size_t bytes;
+	void *mem;
+
+	*s = (struct slot_view){};
+	if (bpf_obj_get_info_by_fd(fd, &info, &len))
+		return -1;
+	if (info.type != BPF_MAP_TYPE_ARRAY || info.max_entries != 1 || info.value_size < sizeof(struct fw_arena)) {
+		errno = EINVAL;
+		return -1;
+	}
+	bytes = info.value_size < most ? info.value_size : most;
+	mem = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
+	if (mem == MAP_FAILED)
+		return -1;
+	*s = (struct slot_view){.arena = mem, .bytes = bytes};
+	if (s->arena->magic != FW_ARENA_MAGIC || s->arena->abi != FW_ABI)
+		slot_close(s);
+	return 0;
+}
+
+static int open_image(struct slot_view *s, const struct view *v, uint32_t slot, size_t most)
+{
+	int arenas, fd, err;
+
+	*s = (struct slot_view){};
+	if (!slot)
+		return 0;
+	arenas = view_map(v, "arenas", 0, NULL);
+	fd = arenas < 0 ? -1 : slot_image_fd(arenas, slot);
+	err = fd < 0 || map_image(s, fd, most) ? errno : 0;
+	if (fd < 0 && err == ENOENT)
+		err = 0;
+	if (fd >= 0)
+		close(fd);
+	if (arenas >= 0)
+		close(arenas);
 	errno = err;
-	return fd;
+	return err ? -1 : 0;
 }
 
 int slot_open(struct slot_view *s, const struct view *v, uint32_t slot)
 {
-	struct bpf_map_info info = {};
-	uint32_t len = sizeof(info);
-	void *mem = MAP_FAILED;
-	int fd;
+	return open_image(s, v, slot, SIZE_MAX);
+}
 
-	*s = (struct slot_view){};
-	fd = slot ? image_fd(v, slot) : -1;
-	if (fd < 0)
-		return !slot || errno == ENOENT ? 0 : -1;
-	if (!bpf_obj_get_info_by_fd(fd, &info, &len)) {
-		errno = EINVAL;
-		if (info.type == BPF_MAP_TYPE_ARRAY && info.max_entries == 1 && info.value_size >= sizeof(struct fw_arena))
-			mem = mmap(NULL, info.value_size, PROT_READ, MAP_SHARED, fd, 0);
-	}
-	close(fd);
-	if (mem == MAP_FAILED)
-		return -1;
-	*s = (struct slot_view){.arena = mem, .bytes = info.value_size};
-	if (s->arena->magic != FW_ARENA_MAGIC || s->arena->abi != FW_ABI)
-		slot_close(s);
-	return 0;
+int slot_open_header(struct slot_view *s, const struct view *v, uint32_t slot)
+{
+	return open_image(s, v, slot, (size_t)sysconf(_SC_PAGESIZE));
+}
+
+int slot_map_header(struct slot_view *s, int fd)
+{
+	return map_image(s, fd, (size_t)sysconf(_SC_PAGESIZE));
 }
 
 void slot_close(struct slot_view *s)

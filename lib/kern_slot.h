@@ -20,6 +20,17 @@ uint32_t slot_active(const struct view *v);
  * leaves ${s->arena} NULL; or -1 with errno. A loader may give the slot another image: this one stays as it is. */
 int slot_open(struct slot_view *s, const struct view *v, uint32_t slot);
 
+/* slot_open_header(s, v, slot): as slot_open(), but only the first page: struct fw_arena, not what its offsets lead to.
+ * An image can have half a gigabyte, and the kernel maps all of it at once. */
+int slot_open_header(struct slot_view *s, const struct view *v, uint32_t slot);
+
+/* slot_map_header(s, fd): the same of the image map ${fd}, which can be closed then. */
+int slot_map_header(struct slot_view *s, int fd);
+
+/* slot_image_fd(arenas, slot): the image map in ${slot} of the map ${arenas}: an fd, or -1 with errno; ENOENT for an empty
+ * slot and for an image that was replaced meanwhile. */
+int slot_image_fd(int arenas, uint32_t slot);
+
 /* slot_close(s): unmap; harmless on {} and twice. */
 void slot_close(struct slot_view *s);
 

@@ -81,7 +81,7 @@ static uint32_t iface_of(const struct sock_conn *c)
 
 /* ---- what the hook knows ---- */
 
-/* As query_context() of bpf/decide.h: of cgroup egress the owner, of the others none. What the hook will know and we
+/* As query_context() of bpf/context.h: of cgroup egress the owner, of the others none. What the hook will know and we
  * don't has two values. */
 static void query_of(struct load *l, const struct sock_conn *c, const struct fw_dir *d, bool has_sk, uint32_t ifindex,
 		     struct query *q)
@@ -140,14 +140,11 @@ static struct answer ask(struct load *l, const struct sock_conn *c, const struct
 	uint32_t rule = first_rule(&t, d, &p, q, 0, 1);
 	const struct fw_rule_rec *r = (const struct fw_rule_rec *)(t.base + d->rules) + rule;
 	struct answer a = { .rule = FW_REASON_ID(FW_REASON_DEFAULT, direction) };
-	bool strict = arena(l)->flags & FW_ARENA_TCP_STRICT && key->proto == IPPROTO_TCP;
 
 	if (rule == UNDECIDED) {
 		a.verdict = SEED_UNDECIDED;
 	} else if (rule == FW_NO_RULE) {
-		a.verdict = d->default_action != ACTION_ALLOW ? SEED_DENIED :
-			    d->default_flows || strict	      ? SEED_KEPT :
-								SEED_PASSED;
+		a.verdict = d->default_action != ACTION_ALLOW ? SEED_DENIED : d->default_flows ? SEED_KEPT : SEED_PASSED;
 	} else {
 		a.rule = r->id;
 		a.limited = r->action == ACTION_RATE_LIMIT;
