@@ -93,6 +93,8 @@ static __always_inline int charge(const struct setting *s, struct packet *p, con
 		return 1;
 	if (l == LIMIT_NO_MEMORY)
 		j.reason = FW_REASON_NO_MEMORY;
+	p->by = id;
+	p->limited = 1;
 	count(l == LIMIT_NO_MEMORY ? FW_REASON_ID(FW_REASON_NO_MEMORY, h->direction) : id, COUNT_LIMITED, p->length);
 	report(s, p, h, r->flags, &j);
 	return 0;
@@ -157,6 +159,7 @@ static __always_inline enum answer act_rule(const struct setting *s, struct pack
 		.reason = FW_REASON_RULE,
 	};
 
+	p->by = r->id;
 	if (r->action == ACTION_ALLOW || r->action == ACTION_RATE_LIMIT) {
 		/* of a call, the packet that follows is judged, counted and charged */
 		if (h->is_call || !s->owner)

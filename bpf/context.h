@@ -16,6 +16,8 @@ struct setting {
 	const void *sk;
 	__u16 iface_row; /* row of the context table */
 	__u8 slot;
+	__u8 trial; /* the generation in it is on trial */
+	__u8 candidate; /* slot of an audit's, 0: none */
 	__u8 owner;  /* this hook owns the packet's tokens, counters and events */
 	__u8 judged; /* the cgroup hook has judged the packet: what is unknown here was known there */
 };
@@ -103,10 +105,10 @@ __noinline __u32 fw_classify_call(const struct packet *p, const struct query *q)
 	return classify_in_slot(p, q, FW_EGRESS, 1);
 }
 
-/* And for cgroup ingress, whose ways to get here are too many for the verifier's budget. */
-__noinline __u32 fw_classify_received(const struct packet *p, const struct query *q)
+/* And for cgroup ingress, whose ways to get here are too many for the verifier's budget, and for audits. */
+__noinline __u32 fw_classify_packet(const struct packet *p, const struct query *q, __u32 direction)
 {
-	return classify_in_slot(p, q, FW_INGRESS, 0);
+	return classify_in_slot(p, q, direction & 1, 0);
 }
 
 static __always_inline __u32 classify(const struct setting *s, const struct packet *p, const struct hook *h)
@@ -120,7 +122,7 @@ static __always_inline __u32 classify(const struct setting *s, const struct pack
 	if (h->is_call)
 		return fw_classify_call(p, &q);
 	if (h->id == FW_HOOK_CGROUP_INGRESS)
-		return fw_classify_received(p, &q);
+		return fw_classify_packet(p, &q, FW_INGRESS);
 	return first_rule(&s->t, d, p, &q, 0, h->id == FW_HOOK_TC_EGRESS && s->judged);
 }
 

@@ -6,11 +6,13 @@
 #include <bpf/bpf_helpers.h>
 
 #include "act.h"
+#include "audit.h"
 #include "context.h"
 #include "flow.h"
 #include "fragment.h"
 #include "related.h"
 #include "renew.h"
+#include "trial.h"
 
 /* ---- flows ---- */
 
@@ -25,13 +27,8 @@ static __always_inline void renew_flow(const struct setting *s, struct flow_foun
 	__builtin_memset(&q, 0, sizeof(q));
 	if (d->ctx)
 		fw_flow_query(&q, f->ref, s->slot);
-	rule = fw_flow_judge(f->ref, s->slot, &q);
-	if (q.cgroup_may != q.cgroup_must) {
-		q.cgroup_may = q.cgroup_must;
-		if (fw_flow_judge(f->ref, s->slot, &q) != rule)
-			rule = UNDECIDED;
-	}
-	said = fw_flow_renew(f->ref, s->slot, rule);
+	rule = judge_flow(f->ref, s->slot, &q);
+	said = fw_flow_renew(f->ref, s->slot, rule, s->trial);
 	f->stamp = (__u32)said;
 	f->limited = !!(said & RENEWED_LIMITED);
 	f->cut = !!(said & RENEWED_DENIED);
@@ -53,9 +50,10 @@ static __always_inline enum answer act_cut(const struct setting *s, struct packe
 		.flow_id = FLOW_REF_ID(f->ref),
 	};
 
+	p->by = j.id;
 	if (!s->owner)
 		return DROP;
-	if (!p->icmp_error && FLOW_REF_REPLY(f->ref))
+	if (!p->icmp_error && FLOW_REF_REPLY(f->ref) && FW_FLOW_IS_CUT(FW_FLOW_STATE(f->word)))
 		flow_touch(ARENA(s), p, f);
 	count(j.id, COUNT_DENIED, p->length);
 	report(s, p, h, f->quiet ? 0 : FW_RULE_LOG, &j);
@@ -73,6 +71,8 @@ static __always_inline enum answer act_flow(const struct setting *s, struct pack
 		return DROP;
 	if (!p->icmp_error)
 		flow_touch(ARENA(s), p, f);
+	if (s->trial && p->proto == 6 && !p->icmp_error)
+		asm volatile("" : : "r"(fw_confirm(f->ref, s->slot, FW_FLOW_STATE(f->word), p->tcp_flags)));
 	if (s->owner) {
 		count(p->by, COUNT_FLOW, p->length);
 		if (p->icmp_error)
@@ -176,6 +176,8 @@ static __always_inline enum answer decide(void *ctx, const struct setting *s, st
 						ARENA(s)->dir[h->direction].default_action == ACTION_ALLOW,
 					0);
 	answer = judge(ctx, s, p, h);
+	if (s->candidate)
+		audit(s, p, h, answer);
 	if (!h->is_call && p->frag == FW_FRAG_FIRST && answer == PASS && s->owner && ARENA(s)->flags & FW_ARENA_STATEFUL) {
 		frag_key(p, h->id, h->any_netns ? 0 : p->ifindex);
 		fw_flow_create(p, FLOW_FRAGMENT, s->slot, fw_flow_look((const struct fw_tuple *)p, FLOW_NOWHERE));

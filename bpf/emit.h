@@ -26,6 +26,9 @@ struct judged {
 	__u8 verdict, reason;
 	__u8 hook, direction;
 	__u8 unlimited; /* the log limit does not hold */
+	__u8 type; /* FW_EVENT_*; and of a disagreement: */
+	__u8 other_verdict;
+	__u32 other_rule, other_generation;
 };
 
 static __always_inline void fill_event(struct fw_event *e, const struct packet *p, const struct judged *j)
@@ -52,6 +55,10 @@ static __always_inline void fill_event(struct fw_event *e, const struct packet *
 	e->icmp_type = p->icmp_type;
 	e->icmp_code = p->icmp_code;
 	e->tcp_flags = p->tcp_flags;
+	e->type = j->type;
+	e->other_verdict = j->other_verdict;
+	e->other_rule = j->other_rule;
+	e->other_generation = j->other_generation;
 }
 
 /* Per-rule limit on events, so that a flood of denials can't flood the log. 1: show. */

@@ -30,6 +30,7 @@ static __always_inline __u32 full_length(const struct cursor *c)
 }
 
 #include "decide.h"
+#include "syscall.h"
 
 /* All that parse_fast() leaves over goes to a global function per kind of context: the verifier checks it once by
  * itself and then knows nothing of what it left in ${p}, which keeps the states of parsing from multiplying with
@@ -109,25 +110,31 @@ static __always_inline void empty_packet(const struct setting *s, struct packet 
 		((volatile __u32 *)w)[i] = zero;
 }
 
-/* The active policy, 0 when there is none. */
-static __always_inline int begin(struct setting *s)
-{
-	s->slot = slot_active();
-	s->t.base = s->slot ? (const __u8 *)arena_in(s->slot) : 0;
-	if (!s->t.base)
-		return 0;
-	s->owner = 1;
-	return 1;
-}
-
-static __always_inline int skips_loopback(const struct setting *s, __u32 ifindex)
-{
-	return ifindex == LOOPBACK_IFINDEX && !(ARENA(s)->flags & FW_ARENA_LOOPBACK);
-}
-
 static __always_inline __u32 iface_value(const struct setting *s, __u32 ifindex)
 {
 	return FW_LEAF_VALUE(t_walk(&s->t, ARENA(s)->iface, ifindex));
+}
+
+/* The policy that decides on this hook; 0 when there is none, or it has no say here. ${ifindex}: 0 for calls. */
+static __always_inline int begin(struct setting *s, const struct hook *h, __u32 ifindex)
+{
+	__u64 word = word_now();
+
+	s->slot = FW_WORD_ACTIVE(word);
+	s->t.base = s->slot ? (const __u8 *)arena_in(s->slot) : 0;
+	if (!s->t.base)
+		return 0;
+	s->trial = word >> 4 & 1;
+	s->candidate = FW_WORD_CANDIDATE(word);
+	s->owner = 1;
+	if (ifindex == LOOPBACK_IFINDEX && !(ARENA(s)->flags & FW_ARENA_LOOPBACK))
+		return 0;
+	if (!(ARENA(s)->flags & FW_ARENA_PARTIAL))
+		return 1;
+	if (h->id <= FW_HOOK_TC_EGRESS)
+		return iface_value(s, ifindex) >> (17 + h->id) & 1;
+	return ARENA(s)->flags & FW_ARENA_CGROUP &&
+	       cgroup_ancestor_id(sk_cgroup(s->sk), ARENA(s)->cgroup_level) == ARENA(s)->cgroup;
 }
 
 static __always_inline void set_iface(struct setting *s, struct packet *p, __u32 ifindex)
@@ -149,7 +156,7 @@ int fw_xdp(struct xdp_md *ctx)
 	struct setting s = {};
 	struct packet p;
 
-	if (!begin(&s) || skips_loopback(&s, ctx->ingress_ifindex))
+	if (!begin(&s, &hook, ctx->ingress_ifindex))
 		return XDP_PASS;
 	empty_packet(&s, &p);
 	set_iface(&s, &p, ctx->ingress_ifindex);
@@ -167,7 +174,7 @@ static __always_inline int tc(struct __sk_buff *ctx, const struct hook *hook, in
 	struct setting s = {};
 	struct packet p;
 
-	if (!begin(&s) || skips_loopback(&s, ctx->ifindex))
+	if (!begin(&s, hook, ctx->ifindex))
 		return TCX_NEXT;
 	empty_packet(&s, &p);
 	set_iface(&s, &p, ctx->ifindex);
@@ -227,7 +234,7 @@ static __always_inline int cgroup_skb(struct __sk_buff *ctx, const struct hook *
 	struct setting s = { .sk = ctx->sk };
 	struct packet p;
 
-	if (!begin(&s) || !s.sk || skips_loopback(&s, ctx->ifindex))
+	if (!s.sk || !begin(&s, hook, ctx->ifindex))
 		return 1;
 	empty_packet(&s, &p);
 	s.iface_row = ARENA(&s)->zero;
@@ -282,7 +289,7 @@ static __always_inline int call(struct bpf_sock_addr *ctx, struct packet *p, con
 	__u32 sport = 0;
 	enum answer answer;
 
-	if (!begin(&s) || !s.sk || (is_loopback(&p->dst) && !(ARENA(&s)->flags & FW_ARENA_LOOPBACK)))
+	if (!s.sk || !begin(&s, hook, 0) || (is_loopback(&p->dst) && !(ARENA(&s)->flags & FW_ARENA_LOOPBACK)))
 		return 1;
 	p->ip_version = fw_addr_is4(&p->dst) ? 4 : 6;
 	p->proto = ctx->protocol == IPPROTO_MPTCP ? 6 : ctx->protocol;
@@ -373,16 +380,6 @@ int fw_sendmsg6(struct bpf_sock_addr *ctx)
 	src.w[2] = ctx->msg_src_ip6[2];
 	src.w[3] = ctx->msg_src_ip6[3];
 	return call6(ctx, &hook, &src);
-}
-
-/* ---- for user space ---- */
-
-/* The clock of flows. */
-SEC("syscall")
-int fw_clock(struct fw_clock *ctx)
-{
-	ctx->jiffies = bpf_jiffies64();
-	return 0;
 }
 
 char _license[] SEC("license") = "GPL";

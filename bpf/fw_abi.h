@@ -8,7 +8,7 @@
 
 #include <linux/types.h>
 
-#define FW_ABI 2
+#define FW_ABI 3
 #define FW_ADDR_LEN 16
 #define FW_COMM_LEN 16
 
@@ -112,9 +112,15 @@ struct fw_event {
 	__u8 proto, ip_version; /* ip_version: 4 or 6 */
 	__u8 icmp_type, icmp_code;
 	__u8 tcp_flags;
-	__u8 pad[3];
+	__u8 type;	    /* FW_EVENT_* */
+	__u8 other_verdict; /* FW_EVENT_DISAGREEMENT: of the candidate */
+	__u8 pad;
 	__u8 comm[FW_COMM_LEN];
+	__u32 other_rule;	/* FW_EVENT_DISAGREEMENT: counter id of what decides in the candidate */
+	__u32 other_generation; /* and its generation */
 };
+#define FW_EVENT_VERDICT 0
+#define FW_EVENT_DISAGREEMENT 1 /* the candidate of an audit would have decided otherwise */
 
 /* Log limit: element of the mmapable array "log_limits", indexed by counter id; one cache line. Of every event of the
  * id that a program decides with bit N set, ring N either has the record, or it is counted in one of these. So for each
@@ -129,18 +135,39 @@ struct fw_log_limit {
 
 /* ---- the control word ---- */
 
-/* Single element of the mmapable array "control". One aligned u64, read once per packet:
- * bits 0-3 active slot (0: no policy, everything passes), bits 4-7 fallback slot, bits 8-63 trial deadline in
- * ms of CLOCK_BOOTTIME (0: no trial). */
+/* Single element of the mmapable array "control". The word is one aligned u64, read once per packet:
+ * bits 0-3    the active slot (0: no policy, everything passes)
+ * bit  4      a trial is on: from the deadline on the fallback slot decides
+ * bits 8-11   the generation before the active one: what --rollback and the end of a trial return to (0: none; at the end
+ *             of a trial: no filtering)
+ * bits 12-15  the candidate of an audit (0: none)
+ * bits 16-63  the deadline, in ms of CLOCK_BOOTTIME (0 without a trial)
+ * It is written by compare-and-swap only: by the one who holds flock(LOCK_EX) on the instance's directory, and by the
+ * programs, who may commit a trial (fw_arena.confirm_bits). A slot that the word doesn't name is free; it is emptied by
+ * a system call (and with that an RCU grace period) before it is used again. */
 struct fw_control {
 	__u64 word;
+	__u64 reverted_at; /* ms of CLOCK_BOOTTIME: when the last change of policy was taken back, by the end of its trial or
+			    * by --rollback; 0: it was not */
+	__u32 reverted;	   /* the generation that was given up */
+	__u32 last_generation; /* the highest number given out: none is used twice */
+	__u32 abi;	   /* FW_ABI */
+	__u32 pad;
 };
-#define FW_SLOTS 4 /* 1..3 are used */
-#define FW_WORD_ACTIVE(w) ((w) & 15)
-#define FW_WORD_FALLBACK(w) ((w) >> 4 & 15)
-#define FW_WORD_DEADLINE(w) ((w) >> 8)
+#define FW_SLOTS 5 /* 1..4 are used: active, fallback, candidate, and the next */
+#define FW_WORD_ACTIVE(w) ((__u32)(w) & 15)
+#define FW_WORD_TRIAL (1u << 4)
+#define FW_WORD_FALLBACK(w) ((__u32)(w) >> 8 & 15)
+#define FW_WORD_CANDIDATE(w) ((__u32)(w) >> 12 & 15)
+#define FW_WORD_DEADLINE(w) ((w) >> 16)
+#define FW_WORD(active, fallback, candidate) ((__u64)(active) | (__u64)(fallback) << 8 | (__u64)(candidate) << 12)
+#define FW_WORD_ON_TRIAL(word, deadline) ((word) | FW_WORD_TRIAL | (__u64)(deadline) << 16)
+/* What a trial becomes: committed; over, at its deadline. */
+#define FW_WORD_COMMITTED(w) ((w) & 0xffef)
+#define FW_WORD_REVERTED(w) ((__u64)FW_WORD_FALLBACK(w))
 
-/* ---- meta: array of one element of value_size bytes, pinned as maps/meta, replaced by rename ---- */
+/* ---- meta: arrays of one element of value_size bytes, pinned as maps/meta1 to maps/meta4: one for the generation in
+ * each slot, there before the word names the slot ---- */
 
 /* Offsets are from the start of the element. Strings are NUL-terminated UTF-8; offset 0 is no string. */
 #define FW_META_MAGIC 0x6174656d5f7766ULL /* "fw_meta" */
@@ -153,7 +180,10 @@ struct fw_meta {
 	__u32 n_rules;
 	__u8 digest[32]; /* SHA-256 over the judged parts of the IR and what its names resolved to */
 	__u8 build[32];	 /* SHA-256 of the BPF object */
+	__u8 policy[32]; /* SHA-256 over the judged parts of the IR without its "attach", and nothing else */
+	__u8 attached[32]; /* SHA-256 over ${policy} and the "attach" that holds: its own, or the command line's */
 	__u64 arena_bytes; /* of one slot */
+	__u64 image_sum; /* of the tables (lib/image_sum.h); 0: not known */
 	__u32 rules;	 /* struct fw_meta_rule[n_rules], in priority order */
 	__u32 links;	 /* struct fw_meta_link[n_links] */
 	__u32 n_links;
@@ -181,8 +211,11 @@ struct fw_meta_link {
 	__u32 target;	 /* string: interface name or cgroup path */
 	__u32 pin;	 /* string: name below links/; 0 for a clsact filter */
 	__u32 prog_id;
-	__u32 mode;	 /* XDP: 1 native, 2 generic; TC: 3 tcx, 4 clsact; 0 otherwise */
+	__u16 mode;	 /* XDP: 1 native, 2 generic; TC: 3 tcx, 4 clsact; 0 otherwise */
+	__u16 flags;	 /* FW_LINK_* */
+	__u8 prog_tag[8];
 };
+#define FW_LINK_HEADER 1 /* packets there start with a link header */
 #define FW_MODE_NATIVE 1
 #define FW_MODE_GENERIC 2
 #define FW_MODE_TCX 3
@@ -252,6 +285,8 @@ struct fw_tuple {
 #define FW_FLOW_EGRESS (1ULL << 9)   /* direction of the first packet */
 #define FW_FLOW_V6 (1ULL << 10)	     /* IP version of its header */
 #define FW_FLOW_QUIET (1ULL << 11)   /* cut, by a rule that doesn't log */
+#define FW_FLOW_SHAKEN (1ULL << 11)  /* not cut: its handshake has been completed under a trial that it may confirm */
+#define FW_FLOW_AUDIT(n) ((__u64)(n) << 12) /* bits 12-14: the audit that has looked at it; 0: none */
 #define FW_FLOW_LOCKED (1ULL << 15)  /* FRAGMENT: somebody is at the ranges */
 #define FW_FLOW_VERSION(w) ((w) >> 16 & 0xff) /* goes up each time the way is taken */
 #define FW_FLOW_SEEN(w) ((w) >> 24) /* jiffies, modulo 2^40, of a packet at most 1/8 s before the last */
@@ -295,9 +330,15 @@ struct fw_flow_head {
 	__u32 max_flows; /* of the policy: the table has room for at least as many */
 };
 
-/* Context of the program pinned as progs/clock, for BPF_PROG_TEST_RUN: it fills in the clock of flows. */
+/* Contexts of programs for BPF_PROG_TEST_RUN. progs/clock fills in the clock of flows. */
 struct fw_clock {
 	__u64 jiffies;
+};
+/* progs/commit commits the trial in the control word ${word}: it looks at the deadline and writes the word with nothing in
+ * between that could last. ${done}: 1, or 0 when the word was another, or it is too late. */
+struct fw_commit {
+	__u64 word;
+	__u64 done;
 };
 
 /* "state_stats": per-CPU array of one element. What happened to flows and limits since their maps were made. */
@@ -310,6 +351,12 @@ struct fw_state_stats {
 	__u64 fragments_created;
 	__u64 limits_created; /* keys of rate limits */
 	__u64 related;	      /* ICMP errors that passed because of a flow */
+};
+
+/* "audit_stats": per-CPU array of one element, zeroed when an audit begins. */
+struct fw_audit_stats {
+	__u64 judged;	 /* packets without a flow, and flows, by both */
+	__u64 disagreed; /* of these */
 };
 
 /* ---- rate limits: LRU hash "limits" ---- */
@@ -327,12 +374,12 @@ struct fw_limit_key {
 #endif
 FW_ASSERT_SIZE(struct fw_counter, 64);
 FW_ASSERT_SIZE(struct fw_readers, 8 + 16 * FW_RINGS);
-FW_ASSERT_SIZE(struct fw_event, 120);
+FW_ASSERT_SIZE(struct fw_event, 128);
 FW_ASSERT_SIZE(struct fw_log_limit, 64);
-FW_ASSERT_SIZE(struct fw_control, 8);
-FW_ASSERT_SIZE(struct fw_meta, 136);
+FW_ASSERT_SIZE(struct fw_control, 32);
+FW_ASSERT_SIZE(struct fw_meta, 208);
 FW_ASSERT_SIZE(struct fw_meta_rule, 24);
-FW_ASSERT_SIZE(struct fw_meta_link, 32);
+FW_ASSERT_SIZE(struct fw_meta_link, 40);
 FW_ASSERT_SIZE(struct fw_tuple, 40);
 FW_ASSERT_SIZE(struct fw_flow, 64);
 FW_ASSERT_SIZE(struct fw_flow_bucket, 512);

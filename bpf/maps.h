@@ -97,6 +97,13 @@ struct {
 	__type(value, struct fw_state_stats);
 } state_stats SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct fw_audit_stats);
+} audit_stats SEC(".maps");
+
 /* What "flow_head" says, as constants. */
 const volatile __u64 flow_seed[FW_FLOW_SEEDS] = { 0 };
 const volatile __u32 flow_buckets = 16;
@@ -110,15 +117,6 @@ static __always_inline const struct fw_arena *arena_in(__u32 slot)
 	void *inner = bpf_map_lookup_elem(&arenas, &slot);
 
 	return inner ? bpf_map_lookup_elem(inner, &zero) : 0;
-}
-
-/* The slot that decides; 0: none. Read once per packet. */
-static __always_inline __u32 slot_active(void)
-{
-	__u32 zero = 0;
-	struct fw_control *c = bpf_map_lookup_elem(&control, &zero);
-
-	return c ? FW_WORD_ACTIVE(*(volatile __u64 *)&c->word) : 0;
 }
 
 #endif

@@ -39,8 +39,9 @@ struct packet {
 	__u16 frag_at;	 /* offset in units of 8 bytes */
 	__u16 frag_len;	 /* bytes of the datagram in this fragment */
 	__u16 l4_at;	 /* offset of the transport header in what the hook's context holds */
-	__u8 pad[2];
-	__u32 by; /* counter id of what let it pass, once it has passed */
+	__u8 limited; /* was above its rate limit */
+	__u8 pad;
+	__u32 by; /* counter id of what decided, once something has */
 };
 
 #ifdef __BPF__

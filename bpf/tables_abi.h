@@ -114,10 +114,12 @@ struct fw_dir {
 #define FW_ARENA_CGROUP 64 /* cgroup hooks are attached, below fw_arena.cgroup */
 #define FW_ARENA_TCP_STRICT 128 /* tcp_strict */
 #define FW_ARENA_FULL_ALLOW 256 /* on_full: allow_stateless */
+#define FW_ARENA_PARTIAL 512 /* hooks of another generation are attached, too: whether one is ours must be looked up */
 
 /* Value of the interface trie: bits 0-15 row of fw_dir.ctx, above: */
 #define FW_IFACE_ROW(v) ((v) & 0xffff)
 #define FW_IFACE_INGRESS_OWNED (1u << 16) /* XDP or TC judged the packet before cgroup ingress sees it */
+#define FW_IFACE_HOOK(hook) (1u << (17 + (hook))) /* XDP, TC ingress, TC egress: the policy is attached there */
 
 struct fw_arena {
 	__u32 magic, abi;
@@ -135,6 +137,14 @@ struct fw_arena {
 	__u64 log_interval, log_tolerance; /* ns, as fw_rule_rec's; interval 0: no limit */
 	struct fw_dir dir[2];
 	__u8 digest[32];
+	/* On trial: a TCP handshake that has come from these addresses and was completed commits it. */
+	union {
+		__u8 confirm_net[FW_ADDR_LEN];
+		__u64 confirm_net64[2];
+	};
+	__u64 confirm_mask[2]; /* in network byte order, too */
+	__u32 confirm_bits;    /* of the prefix (IPv4: + 96), plus 1; 0: none does */
+	__u32 pad;
 };
 
 FW_ASSERT_SIZE(struct fw_interval, 64);
@@ -143,6 +153,6 @@ FW_ASSERT_SIZE(struct fw_svc, 40);
 FW_ASSERT_SIZE(struct fw_rule_rec, 8);
 FW_ASSERT_SIZE(struct fw_rate, 32);
 FW_ASSERT_SIZE(struct fw_dir, 144);
-FW_ASSERT_SIZE(struct fw_arena, 80 + 4 * FW_FLOW_STATE_ROOM + 2 * 144 + 32);
+FW_ASSERT_SIZE(struct fw_arena, 80 + 4 * FW_FLOW_STATE_ROOM + 2 * 144 + 32 + 40);
 
 #endif

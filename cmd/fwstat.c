@@ -21,7 +21,7 @@
 
 static const char usage_text[] =
 	"usage: fwstat [-hqvV] [-N INSTANCE] [-o table|json|prometheus] [-O FILE] [--watch SECS]\n"
-	"       fwstat --check [-N INSTANCE] [-w PCT] [-c PCT]\n"
+	"       fwstat --check [-N INSTANCE] [-w PCT] [-c PCT] [--expect FILE]\n"
 	"       fwstat --flows [-N INSTANCE] [-o table|json] [-O FILE] [--watch SECS] [FILTER]...\n"
 	"Show how full the maps of a loaded firewall are, what its rules counted, and whether its hooks "
 	"still protect.\n"
@@ -32,6 +32,7 @@ static const char usage_text[] =
 	"      --watch SECS         again every SECS seconds, until interrupted\n"
 	"      --check              one line and exit status 0-3 as a monitoring plugin\n"
 	"  -w PCT, -c PCT           with --check: warning and critical fill levels (default: 80, 95)\n"
+	"      --expect FILE        with --check: the policy that should be loaded, as fwc writes it ('-': standard input)\n"
 	"      --flows              the live flows instead; as JSON one a line. FILTERs are fwmon's, and the state:\n"
 	"                           --rule NAME, --proto NAME|NUMBER, --src CIDR, --dst CIDR, --port PORT,\n"
 	"                           --direction ingress|egress, --interface NAME, --cgroup PATH|ID, --state STATE\n"
@@ -100,7 +101,7 @@ static uint64_t number(const char *option, const char *text, uint64_t max)
 	return n;
 }
 
-enum { OPT_CHECK = 256, OPT_WATCH, OPT_HTTP, OPT_FLOWS, OPT_FILTER };
+enum { OPT_CHECK = 256, OPT_WATCH, OPT_HTTP, OPT_FLOWS, OPT_EXPECT, OPT_FILTER };
 
 static void add_filter(struct request *r, const char *key)
 {
@@ -146,6 +147,9 @@ static void read_option(struct request *r, int c, const char *name)
 	case OPT_FLOWS:
 		r->flows = out_flows_formats;
 		break;
+	case OPT_EXPECT:
+		r->limits.expect.file = optarg;
+		break;
 	case OPT_FILTER:
 		add_filter(r, name);
 		break;
@@ -173,6 +177,7 @@ static void read_arguments(struct request *r, int argc, char **argv)
 		{"watch", required_argument, NULL, OPT_WATCH},
 		{"http", no_argument, NULL, OPT_HTTP},
 		{"flows", no_argument, NULL, OPT_FLOWS},
+		{"expect", required_argument, NULL, OPT_EXPECT},
 		{"rule", required_argument, NULL, OPT_FILTER},
 		{"proto", required_argument, NULL, OPT_FILTER},
 		{"src", required_argument, NULL, OPT_FILTER},
@@ -200,6 +205,8 @@ static void read_arguments(struct request *r, int argc, char **argv)
 		die(EXIT_USAGE, "unexpected argument '%s'", argv[optind]);
 	if (r->limited && !r->check)
 		die(EXIT_USAGE, "-w and -c belong to --check");
+	if (r->limits.expect.file && !r->check)
+		die(EXIT_USAGE, "--expect belongs to --check");
 	if (r->check && (r->output || r->file || r->watch || r->flows))
 		die(EXIT_USAGE, "--check has an output of its own: without -o, -O, --watch and --flows");
 	if (r->filtered && !r->flows)
@@ -208,29 +215,37 @@ static void read_arguments(struct request *r, int argc, char **argv)
 		die(EXIT_USAGE, "-w %g is above -c %g", 100 * r->limits.warning, 100 * r->limits.critical);
 }
 
-/* What a plugin has to say goes to standard output, complaints of the library included: they are collected.
- */
-static int check(const struct request *r)
+/* look(r, g, why, len): the line, on standard output; ${*why} is to be free()d. */
+static enum check_state look(struct request *r, struct gauges *g, char **why, size_t *len)
 {
-	char *why = NULL;
-	size_t len = 0;
-	FILE *terminal = stderr, *collect = open_memstream(&why, &len);
-	enum check_state state;
-	struct gauges g;
-	int status;
+	FILE *terminal = stderr, *collect = open_memstream(why, len);
+	enum check_state state = CHECK_UNKNOWN;
+	int status = 0;
 
 	if (collect)
 		stderr = collect;
-	status = gauges_read(&g, r->instance);
+	if (r->limits.expect.file)
+		status = stat_expect(&r->limits.expect);
+	if (!status)
+		status = gauges_read(g, r->instance, GAUGE_CHECK);
 	stderr = terminal;
 	if (collect)
 		fclose(collect);
 	if (!status)
-		state = stat_check(stdout, &g, &r->limits);
-	else if (why && !strncmp(why, "fwstat: ", 8))
-		state = stat_check_unknown(stdout, why + 8);
-	else
-		state = stat_check_unknown(stdout, why ? why : "");
+		return stat_check(stdout, g, &r->limits);
+	if (g->damaged || view_lacks(r->instance))
+		state = CHECK_CRITICAL;
+	return stat_check_failed(stdout, state, !*why ? "" : *why + (strncmp(*why, "fwstat: ", 8) ? 0 : 8));
+}
+
+/* What a plugin has to say goes to standard output, complaints of the library included: they are collected. */
+static int check(struct request *r)
+{
+	char *why = NULL;
+	size_t len = 0;
+	struct gauges g = {};
+	enum check_state state = look(r, &g, &why, &len);
+
 	gauges_free(&g);
 	free(why);
 	return fflush(stdout) ? CHECK_UNKNOWN : (int)state;
@@ -297,12 +312,14 @@ static int print_stdout(const struct request *r, const struct shown *s)
 /* judge(r, g): EXIT_JUDGED when traffic passes that somebody believes to be filtered. */
 static int judge(const struct request *r, const struct gauges *g)
 {
-	if (gauges_protect(g))
+	if (gauges_sound(g))
 		return 0;
-	if (!g->active && !r->quiet)
+	if (!g->word.active && !r->quiet)
 		complain("instance %s: no policy is active: everything passes", g->instance);
-	if (!g->n_hooks && !r->quiet)
+	else if (!g->n_hooks && !r->quiet)
 		complain("instance %s: no hook is attached", g->instance);
+	for (size_t i = 0; i < g->n_tamper && !r->quiet; i++)
+		complain("instance %s: %s", g->instance, g->tamper[i].text);
 	for (size_t i = 0; i < g->n_hooks; i++)
 		if (!g->hooks[i].up && !r->quiet)
 			complain("hook %s on %s no longer protects: %s", g->hooks[i].hook, g->hooks[i].target,
@@ -334,7 +351,7 @@ static int show(const struct request *r)
 
 	if (r->flows)
 		return show_flows(r);
-	status = gauges_read(&g, r->instance);
+	status = gauges_read(&g, r->instance, GAUGE_SHOW);
 	if (!status)
 		status = r->file ? print_file(r, &s) : print_stdout(r, &s);
 	if (!status)
@@ -369,7 +386,6 @@ int main(int argc, char **argv)
 		.format = &out_formats[0],
 		.limits = {.warning = 0.8, .critical = 0.95},
 	};
-
 	int status;
 
 	read_arguments(&r, argc, argv);

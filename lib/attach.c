@@ -45,6 +45,7 @@ static void add_iface(struct targets *t, const struct attach *a, struct res_ifac
 	/* XDP programs expect Ethernet: tunnels without link header have TC */
 	one.hook = a->xdp != XDP_MODE_OFF && (has_link || a->xdp != XDP_MODE_AUTO) ? FW_HOOK_XDP : FW_HOOK_TC_INGRESS;
 	add(t, one);
+	i->hooks = FW_IFACE_HOOK(one.hook) | FW_IFACE_HOOK(FW_HOOK_TC_EGRESS);
 	one.hook = FW_HOOK_TC_EGRESS;
 	add(t, one);
 	i->ingress_owned = 1;
@@ -106,6 +107,14 @@ void attach_plan(struct diag *d, const struct attach *a, struct resolved *r, str
 		plan_cgroup(d, a->cgroup ? a->cgroup : "/", r, t);
 	if (t->n)
 		qsort(t->list, t->n, sizeof(*t->list), by_hook);
+}
+
+bool targets_have(const struct targets *t, const struct target *one)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (t->list[i].hook == one->hook && t->list[i].ifindex == one->ifindex && t->list[i].id == one->id)
+			return true;
+	return false;
 }
 
 void targets_free(struct targets *t)

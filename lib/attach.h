@@ -26,6 +26,9 @@ struct targets {
 void attach_plan(struct diag *d, const struct attach *a, struct resolved *r, struct targets *t);
 void targets_free(struct targets *t);
 
+/* targets_have(t, one): the hook and place of ${one} are among ${t}. */
+bool targets_have(const struct targets *t, const struct target *one);
+
 /* attach_check(d, p, t): refuse rules on fields that no hook will know (design: known and unknown). */
 void attach_check(struct diag *d, const struct policy *p, const struct resolved *r, const struct targets *t);
 

@@ -19,6 +19,7 @@ static const char *const verdicts[] = {FW_VERDICTS(WORD)};
 static const char *const reasons[] = {FW_REASONS(WORD)};
 static const char *const hooks[] = {FW_HOOKS(HOOK_WORD)};
 static const char *const directions[] = {"ingress", "egress"};
+static const char *const trials[] = {TRIAL_STATES(WORD)};
 #define WORD_OF(list, i) ((i) < sizeof(list) / sizeof((list)[0]) ? (list)[i] : NULL)
 
 const char *event_verdict_name(unsigned int v)
@@ -39,6 +40,11 @@ const char *event_hook_name(unsigned int h)
 const char *event_direction_name(unsigned int d)
 {
 	return WORD_OF(directions, d);
+}
+
+const char *event_trial_name(unsigned int s)
+{
+	return WORD_OF(trials, s);
 }
 
 int event_word(const char *(*of)(unsigned int), const char *word)
@@ -171,8 +177,10 @@ int event_rule_make(struct event_rule *r, const char *name, size_t len, int prio
 	if (priority >= 0)
 		p = put_u32(put_lit(p, ",\"priority\":"), (uint32_t)priority);
 	if (source) {
-		p = put_lit(p, ",\"rule_source\":\"");
-		p = put_safe(p, source, source_len);
+		char *start = put_lit(p, ",\"rule_source\":\"");
+
+		p = put_safe(start, source, source_len);
+		r->source_len = (uint32_t)(p - start);
 		*p++ = '"';
 	}
 	r->json_len = (uint32_t)(p - r->json);

@@ -168,7 +168,8 @@ static bool value_holds(enum filter_kind kind, const struct filter_value *v, con
 	case FILTER_DIRECTION:
 		return e->direction == v->number;
 	case FILTER_RULE:
-		return is_text(v, ev->rule ? &ev->rule->name : NULL);
+		return is_text(v, ev->rule ? &ev->rule->name : NULL) ||
+		       is_text(v, ev->candidate ? &ev->candidate->name : NULL);
 	case FILTER_PROTO:
 		return (e->known & FW_EV_ADDRS) && e->proto == v->number;
 	case FILTER_SRC:
@@ -197,7 +198,7 @@ bool filter_pass(const struct event_filter *f, const struct event *ev)
 	/* how many events of a rule were left out is of interest to whoever wants its events; of the rest nothing is known */
 	if (ev->type == EVENT_SUPPRESSED)
 		left &= 1u << FILTER_RULE | 1u << FILTER_REASON;
-	else if (ev->type != EVENT_VERDICT)
+	else if (!event_judged(ev))
 		return true;
 	for (; left; left &= left - 1) {
 		enum filter_kind kind = (enum filter_kind)__builtin_ctz(left);

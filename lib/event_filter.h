@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Which events fwmon prints: values of one kind are alternatives, kinds must all hold. A field that an event
- * doesn't carry matches no value. Meta and lost records always pass. */
+ * doesn't carry matches no value. Meta, trial and lost records always pass. */
 #ifndef FW_EVENT_FILTER_H
 #define FW_EVENT_FILTER_H
 
@@ -11,7 +11,7 @@
 
 enum filter_kind {
 	FILTER_VERDICT, /* allow, deny, rate_limited */
-	FILTER_RULE,	/* rule name, exactly */
+	FILTER_RULE,	/* rule name, exactly; in an audit also that of the candidate's rule */
 	FILTER_REASON,
 	FILTER_PROTO, /* as in the event's "proto" */
 	FILTER_SRC,   /* CIDR */
@@ -35,7 +35,7 @@ struct event_filter {
  * cgroup path may start with the mount point of cgroup v2. */
 const char *filter_add(struct event_filter *f, enum filter_kind kind, const char *text);
 
-/* filter_pass(f, ev): whether to print ${ev}. Meta and lost records always pass; suppressed records need satisfy only
+/* filter_pass(f, ev): whether to print ${ev}. Meta, trial and lost records always pass; suppressed records need satisfy only
  * the rules and reasons. */
 bool filter_pass(const struct event_filter *f, const struct event *ev);
 

@@ -28,6 +28,13 @@ static const struct fragment hooks[] = {FW_HOOKS(HOOK)};
 static const struct fragment directions[] = {FRAGMENT_OF("direction", "ingress"),
 					     FRAGMENT_OF("direction", "egress")};
 
+#define CANDIDATE_VERDICT(id, name) FRAGMENT_OF("candidate_verdict", name),
+#define CANDIDATE_REASON(id, name) FRAGMENT_OF("candidate_reason", name),
+#define TRIAL_STATE(id, name) FRAGMENT_OF("state", name),
+static const struct fragment candidate_verdicts[] = {FW_VERDICTS(CANDIDATE_VERDICT)};
+static const struct fragment candidate_reasons[] = {FW_REASONS(CANDIDATE_REASON)};
+static const struct fragment trial_states[] = {TRIAL_STATES(TRIAL_STATE)};
+
 static inline char *put_fragment(char *p, const struct fragment *f)
 {
 	memcpy(p, f->text, FRAGMENT);
@@ -104,13 +111,36 @@ static char *put_process(char *p, const struct event *ev)
 	return p;
 }
 
-static char *put_verdict(char *p, const struct event *ev)
+/* What the other policy of an audit says. */
+static char *put_candidate(char *p, const struct event *ev)
+{
+	const struct fw_event *e = ev->e;
+	const struct event_rule *r = ev->candidate;
+
+	p = PUT_WORD(p, candidate_verdicts, e->other_verdict);
+	if (e->other_rule < FW_RULE_ID_FIRST) {
+		p = PUT_WORD(p, candidate_reasons, e->other_rule / 2); /* FW_REASON_ID() */
+	} else if (r) {
+		p = put_mem(put_lit(p, ",\"candidate_rule\":\""), r->name.safe, r->name.safe_len);
+		*p++ = '"';
+		if (r->source_len) {
+			p = put_lit(p, ",\"candidate_rule_source\":\"");
+			p = put_mem(p, r->json + r->json_len - 1 - r->source_len, r->source_len + 1);
+		}
+	}
+	return PUT_NUM(p, "candidate_generation", e->other_generation);
+}
+
+static char *put_judged(char *p, const struct event *ev)
 {
 	const struct fw_event *e = ev->e;
 
 	p = put_lit(p, "{\"timestamp\":\"");
 	p = rfc3339_put(p, ev->time, 9);
-	p = put_lit(p, "\",\"event_type\":\"verdict\"");
+	if (ev->type == EVENT_VERDICT)
+		p = put_lit(p, "\",\"event_type\":\"verdict\"");
+	else
+		p = put_lit(p, "\",\"event_type\":\"disagreement\"");
 	p = PUT_WORD(p, verdicts, e->verdict);
 	p = PUT_WORD(p, reasons, e->reason);
 	if (ev->rule)
@@ -128,6 +158,8 @@ static char *put_verdict(char *p, const struct event *ev)
 		p = put_id(put_lit(p, ",\"flow_id\":\""), e->flow_id);
 	if (e->suppressed)
 		p = PUT_NUM(p, "suppressed", e->suppressed);
+	if (ev->type == EVENT_DISAGREEMENT)
+		p = put_candidate(p, ev);
 	return put_lit(p, "}\n");
 }
 
@@ -140,10 +172,27 @@ static char *put_meta(char *p, const struct event *ev)
 	p = put_mem(put_lit(p, "\",\"version\":\""), m->version.safe, m->version.safe_len);
 	p = put_mem(put_lit(p, "\",\"instance\":\""), m->instance.safe, m->instance.safe_len);
 	p = PUT_NUM(put_lit(p, "\""), "generation", m->generation);
+	if (!m->generation)
+		return put_lit(p, ",\"rules\":0}\n");
 	p = put_hex(put_lit(p, ",\"digest\":\""), m->digest, sizeof(m->digest));
 	p = PUT_NUM(put_lit(p, "\""), "rules", m->rules);
 	p = rfc3339_put(put_lit(p, ",\"loaded_at\":\""), m->loaded_at, 9);
 	return put_lit(p, "\"}\n");
+}
+
+static char *put_trial(char *p, const struct event *ev)
+{
+	const struct event_trial *t = &ev->trial;
+
+	p = put_lit(p, "{\"event_type\":\"trial\",\"timestamp\":\"");
+	p = rfc3339_put(p, ev->time, 9);
+	*p++ = '"';
+	p = PUT_WORD(p, trial_states, t->state);
+	p = PUT_NUM(p, "generation", t->generation);
+	p = PUT_NUM(p, "fallback", t->fallback);
+	if (t->state == TRIAL_STARTED)
+		p = PUT_NUM(p, "seconds_left", t->seconds_left);
+	return put_lit(p, "}\n");
 }
 
 static char *put_count(char *p, const struct event *ev)
@@ -163,13 +212,16 @@ char *event_json(char *p, const struct event *ev, bool colour)
 {
 	switch (ev->type) {
 	case EVENT_VERDICT:
-		return put_verdict(p, ev);
+	case EVENT_DISAGREEMENT:
+		return put_judged(p, ev);
 	case EVENT_META:
 		return put_meta(p, ev);
 	case EVENT_LOST:
 		return put_count(put_lit(p, "{\"event_type\":\"lost\",\"timestamp\":\""), ev);
 	case EVENT_SUPPRESSED:
 		return put_count(put_lit(p, "{\"event_type\":\"suppressed\",\"timestamp\":\""), ev);
+	case EVENT_TRIAL:
+		return put_trial(p, ev);
 	}
 	return p;
 }

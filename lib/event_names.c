@@ -7,11 +7,13 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "boot_clock.h"
 #include "cgroup_path.h"
 #include "put.h"
 
 #define SECOND 1000000000ull
 #define IFACE_SLOTS 64	 /* both caches are direct-mapped: bounded, and an unlucky pair only costs time */
+#define GENERATIONS FW_SLOTS
 #define CGROUP_SLOTS 256 /* as many as the top byte of the hash */
 
 /* The rules of one generation; fragments are made when a rule is first met. */
@@ -29,7 +31,7 @@ struct cached {
 struct event_names {
 	uint64_t boot, real; /* clocks at the last tick */
 	uint32_t netns;	     /* inode of our network namespace */
-	struct rule_names now, before;
+	struct rule_names known[GENERATIONS]; /* without gaps; the first decides, or did */
 	struct cached ifaces[IFACE_SLOTS], cgroups[CGROUP_SLOTS];
 };
 
@@ -68,8 +70,8 @@ void event_names_free(struct event_names *n)
 {
 	if (!n)
 		return;
-	rule_names_free(&n->now);
-	rule_names_free(&n->before);
+	for (int i = 0; i < GENERATIONS; i++)
+		rule_names_free(&n->known[i]);
 	for (int i = 0; i < IFACE_SLOTS; i++)
 		label_free(&n->ifaces[i].name);
 	for (int i = 0; i < CGROUP_SLOTS; i++)
@@ -77,30 +79,50 @@ void event_names_free(struct event_names *n)
 	free(n);
 }
 
-int event_names_meta(struct event_names *n, struct meta *m)
+static struct rule_names *find_generation(struct event_names *n, uint32_t generation)
 {
-	struct rule_names fresh = {.meta = m};
+	for (int i = 0; i < GENERATIONS && n->known[i].meta; i++)
+		if (n->known[i].meta->head->generation == generation)
+			return &n->known[i];
+	return NULL;
+}
+
+/* put(n, m, at): ${m} at place ${at}; what was there moves on, and the last is forgotten. */
+static int put(struct event_names *n, struct meta *m, int at)
+{
+	struct rule_names fresh = {.meta = m}, *old = find_generation(n, m->head->generation);
+	int last = old ? (int)(old - n->known) : GENERATIONS - 1;
 
 	fresh.rules = calloc(m->head->n_rules + 1ul, sizeof(*fresh.rules));
 	if (!fresh.rules) {
 		meta_free(m);
 		return -1;
 	}
-	rule_names_free(&n->before);
-	n->before = n->now;
-	n->now = fresh;
+	at = at < last ? at : last;
+	rule_names_free(&n->known[last]);
+	memmove(&n->known[at + 1], &n->known[at], (size_t)(last - at) * sizeof(n->known[0]));
+	n->known[at] = fresh;
 	return 0;
+}
+
+int event_names_meta(struct event_names *n, struct meta *m)
+{
+	return put(n, m, 0);
+}
+
+int event_names_add(struct event_names *n, struct meta *m)
+{
+	return put(n, m, n->known[0].meta != NULL);
 }
 
 bool event_names_knows(const struct event_names *n, uint32_t generation)
 {
-	return (n->now.meta && n->now.meta->head->generation == generation) ||
-	       (n->before.meta && n->before.meta->head->generation == generation);
+	return find_generation((struct event_names *)(uintptr_t)n, generation) != NULL;
 }
 
 void event_names_tick(struct event_names *n)
 {
-	n->boot = clock_ns(CLOCK_BOOTTIME);
+	n->boot = boot_ns();
 	n->real = clock_ns(CLOCK_REALTIME);
 }
 
@@ -143,14 +165,21 @@ static const struct event_rule *rule_in(struct rule_names *r, uint32_t id)
 	return out->json ? out : NULL;
 }
 
-static const struct event_rule *find_rule(struct event_names *n, const struct fw_event *e)
+/* Ids follow names and aren't reused while a generation is resident, so any generation that has it will do when the right
+ * one is not known; but a rule that was removed is only in the older, one that is tried only in the newest. */
+static const struct event_rule *find_rule(struct event_names *n, uint32_t id, uint32_t generation)
 {
-	/* Ids follow names and aren't reused while a generation is resident, so any known generation will do
-	 * when the right one is not known; but a rule that was removed is only in the older. */
-	if (n->now.meta && n->now.meta->head->generation != e->generation && n->before.meta &&
-	    n->before.meta->head->generation == e->generation)
-		return rule_in(&n->before, e->rule);
-	return rule_in(&n->now, e->rule);
+	struct rule_names *r = find_generation(n, generation);
+	const struct event_rule *rule;
+
+	if (r)
+		return rule_in(r, id);
+	for (int i = 0; i < GENERATIONS; i++) {
+		rule = rule_in(&n->known[i], id);
+		if (rule)
+			return rule;
+	}
+	return NULL;
 }
 
 static const struct label *find_iface(struct event_names *n, uint32_t ifindex)
@@ -172,7 +201,7 @@ static const struct label *find_iface(struct event_names *n, uint32_t ifindex)
 /* Interface numbers mean those of the loader's network namespace; in another one they name other interfaces. */
 static bool ifaces_ours(const struct event_names *n)
 {
-	uint32_t netns = n->now.meta ? n->now.meta->head->netns : 0;
+	uint32_t netns = n->known[0].meta ? n->known[0].meta->head->netns : 0;
 
 	return !netns || netns == n->netns;
 }
@@ -197,11 +226,14 @@ static const struct label *find_cgroup(struct event_names *n, uint64_t id)
 
 void event_names_fill(struct event_names *n, const struct fw_event *e, struct event *ev)
 {
-	ev->type = EVENT_VERDICT;
+	bool audit = e->type == FW_EVENT_DISAGREEMENT;
+
+	ev->type = audit ? EVENT_DISAGREEMENT : EVENT_VERDICT;
 	ev->e = e;
 	/* the offset of the last tick, so that a stepped clock is followed */
 	ev->time = e->time + (n->real - n->boot);
-	ev->rule = find_rule(n, e);
+	ev->rule = find_rule(n, e->rule, e->generation);
+	ev->candidate = audit ? find_rule(n, e->other_rule, e->other_generation) : NULL;
 	ev->iface = e->known & FW_EV_IFACE && e->ifindex && ifaces_ours(n) ? find_iface(n, e->ifindex) : NULL;
 	ev->cgroup = e->known & FW_EV_CGROUP && e->cgroup_id ? find_cgroup(n, e->cgroup_id) : NULL;
 	ev->comm = (const char *)e->comm;
@@ -214,9 +246,7 @@ struct event event_names_count(struct event_names *n, enum event_type type, uint
 {
 	struct event ev = {.type = type, .time = n->real, .count = count};
 
-	ev.rule = rule_in(&n->now, id);
-	if (!ev.rule)
-		ev.rule = rule_in(&n->before, id);
+	ev.rule = find_rule(n, id, 0);
 	if (id < FW_RULE_ID_FIRST) {
 		ev.reason = (uint8_t)(id / 2); /* FW_REASON_ID() */
 		ev.direction = id % 2;

@@ -13,9 +13,12 @@ struct event_names;
 struct event_names *event_names_new(void);
 void event_names_free(struct event_names *n); /* NULL is fine */
 
-/* event_names_meta(n, m): ${m} is the current generation from now on; the one before is kept for events that
- * are still on their way. Takes ${m} over. 0, or -1 without memory. */
+/* event_names_meta(n, m): ${m} is what decides from now on; those before it are kept for events that are still on their way,
+ * as many as can be resident at once. Takes ${m} over. 0, or -1 without memory. */
 int event_names_meta(struct event_names *n, struct meta *m);
+
+/* event_names_add(n, m): ${m} is known as well, and does not decide. Takes ${m} over. 0, or -1 without memory. */
+int event_names_add(struct event_names *n, struct meta *m);
 
 /* event_names_knows(n, generation): whether the rules of this generation are known. */
 bool event_names_knows(const struct event_names *n, uint32_t generation);

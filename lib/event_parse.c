@@ -40,6 +40,14 @@
 	X(cgroup, FLAT_STRING, 0, 0)                                                                         \
 	X(flow_id, FLAT_STRING, 0, 0)                                                                        \
 	X(suppressed, FLAT_UINT, UINT32_MAX, 0)                                                              \
+	X(candidate_verdict, FLAT_STRING, 0, 0)                                                              \
+	X(candidate_reason, FLAT_STRING, 0, 0)                                                               \
+	X(candidate_rule, FLAT_STRING, 0, 0)                                                                 \
+	X(candidate_rule_source, FLAT_STRING, 0, 0)                                                          \
+	X(candidate_generation, FLAT_UINT, UINT32_MAX, 0)                                                    \
+	X(state, FLAT_STRING, 0, 0)                                                                          \
+	X(fallback, FLAT_UINT, UINT32_MAX, 0)                                                                \
+	X(seconds_left, FLAT_UINT, UINT32_MAX, 0)                                                            \
 	X(count, FLAT_UINT, UINT64_MAX, 0)                                                                   \
 	X(version, FLAT_STRING, 0, 0)                                                                        \
 	X(instance, FLAT_STRING, 0, 0)                                                                       \
@@ -198,6 +206,34 @@ static const char *read_rule(const struct raw *raw, struct event_line *l)
 	return NULL;
 }
 
+/* The other policy's side of a disagreement. An absent rule is one that nobody knew. */
+static const char *read_candidate(const struct raw *raw, struct event_line *l)
+{
+	const struct flat_value *source = &raw->v[K_candidate_rule_source];
+	struct fw_event *e = &l->e;
+	uint8_t reason;
+
+	e->type = FW_EVENT_DISAGREEMENT;
+	e->other_rule = FW_RULE_ID_FIRST;
+	e->other_generation = (uint32_t)raw->v[K_candidate_generation].n;
+	if (!has(raw, K_candidate_verdict) ||
+	    !read_word(raw, K_candidate_verdict, event_verdict_name, &e->other_verdict))
+		return "no candidate_verdict, or an unknown one";
+	if (!read_word(raw, K_candidate_reason, event_reason_name, &reason))
+		return "unknown candidate_reason";
+	if (has(raw, K_candidate_reason))
+		e->other_rule = FW_REASON_ID(reason, 0u);
+	if (!has(raw, K_candidate_rule))
+		return NULL;
+	if (has(raw, K_candidate_reason))
+		return "candidate_rule and candidate_reason exclude each other";
+	if (event_rule_make(&l->candidate, raw->v[K_candidate_rule].s, raw->v[K_candidate_rule].len, -1,
+			    has(raw, K_candidate_rule_source) ? source->s : NULL, source->len))
+		return "out of memory";
+	l->ev.candidate = &l->candidate;
+	return NULL;
+}
+
 static const char *read_names(const struct raw *raw, struct event_line *l)
 {
 	if (!read_label(raw, K_in_iface, &l->iface, &l->ev.iface) ||
@@ -280,6 +316,34 @@ static const char *read_meta(const struct raw *raw, struct event_line *l)
 	return NULL;
 }
 
+static const char *read_trial(const struct raw *raw, struct event_line *l)
+{
+	struct event_trial *t = &l->ev.trial;
+	uint8_t state;
+
+	if (!has(raw, K_state) || !read_word(raw, K_state, event_trial_name, &state))
+		return "no state, or an unknown one";
+	t->state = (enum trial_state)state;
+	t->generation = (uint32_t)raw->v[K_generation].n;
+	t->fallback = (uint32_t)raw->v[K_fallback].n;
+	t->seconds_left = (uint32_t)raw->v[K_seconds_left].n;
+	return NULL;
+}
+
+/* One row per event_type; of a disagreement the verdict's fields come first. */
+static const struct {
+	const char *name;
+	enum event_type type;
+	const char *(*read[2])(const struct raw *raw, struct event_line *l);
+} types[] = {
+	{"verdict", EVENT_VERDICT, {read_verdict}},
+	{"disagreement", EVENT_DISAGREEMENT, {read_verdict, read_candidate}},
+	{"meta", EVENT_META, {read_meta}},
+	{"lost", EVENT_LOST, {read_count}},
+	{"suppressed", EVENT_SUPPRESSED, {read_count}},
+	{"trial", EVENT_TRIAL, {read_trial}},
+};
+
 const char *event_parse(char *line, size_t len, struct event_line *l)
 {
 	const struct flat_value *stamp;
@@ -295,26 +359,20 @@ const char *event_parse(char *line, size_t len, struct event_line *l)
 		return "no timestamp as fwmon writes it";
 	if (!has(&raw, K_event_type))
 		return "no event_type";
-	if (!strcmp(raw.v[K_event_type].s, "verdict")) {
-		l->ev.type = EVENT_VERDICT;
-		return read_verdict(&raw, l);
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		if (strcmp(raw.v[K_event_type].s, types[i].name))
+			continue;
+		l->ev.type = types[i].type;
+		why = types[i].read[0](&raw, l);
+		return why || !types[i].read[1] ? why : types[i].read[1](&raw, l);
 	}
-	if (!strcmp(raw.v[K_event_type].s, "meta")) {
-		l->ev.type = EVENT_META;
-		return read_meta(&raw, l);
-	}
-	if (!strcmp(raw.v[K_event_type].s, "lost"))
-		l->ev.type = EVENT_LOST;
-	else if (!strcmp(raw.v[K_event_type].s, "suppressed"))
-		l->ev.type = EVENT_SUPPRESSED;
-	else
-		return "unknown event_type";
-	return read_count(&raw, l);
+	return "unknown event_type";
 }
 
 void event_line_free(struct event_line *l)
 {
 	event_rule_free(&l->rule);
+	event_rule_free(&l->candidate);
 	label_free(&l->iface);
 	label_free(&l->cgroup);
 	label_free(&l->meta.version);

@@ -10,7 +10,7 @@
 struct event_line {
 	struct event ev;
 	struct fw_event e;
-	struct event_rule rule;
+	struct event_rule rule, candidate;
 	struct label iface, cgroup;
 	char comm[EVENT_COMM_MAX];
 	struct event_meta meta;

@@ -90,7 +90,32 @@ static char *put_rest(char *p, const struct event *ev)
 	return p;
 }
 
-static char *put_verdict(char *p, const struct event *ev, bool colour)
+static char *put_who(char *p, const struct event_rule *rule, unsigned int reason)
+{
+	/* the rule says more than the reason; without one the reason stands in its place, marked */
+	if (rule)
+		return put_mem(p, rule->name.safe, rule->name.safe_len);
+	*p++ = '(';
+	p = put_str(p, event_reason_name(reason) ? event_reason_name(reason) : "?");
+	*p++ = ')';
+	return p;
+}
+
+/* Of an audit: the other answer, and who gave it. */
+static char *put_candidate(char *p, const struct event *ev)
+{
+	const struct fw_event *e = ev->e;
+	const char *verdict = event_verdict_name(e->other_verdict);
+
+	if (ev->type != EVENT_DISAGREEMENT)
+		return p;
+	p = put_str(put_lit(p, " candidate="), verdict ? verdict : "?");
+	*p++ = ':';
+	p = put_who(p, ev->candidate, e->other_rule < FW_RULE_ID_FIRST ? e->other_rule / 2 : FW_REASON_COUNT);
+	return put_u32(put_lit(p, " candidate_generation="), e->other_generation);
+}
+
+static char *put_judged(char *p, const struct event *ev, bool colour)
 {
 	const struct fw_event *e = ev->e;
 	char *start;
@@ -104,21 +129,14 @@ static char *put_verdict(char *p, const struct event *ev, bool colour)
 	p = put_column(p, event_verdict_name(e->verdict), 13);
 	p = PAINT(p, colour, "0");
 	start = p;
-	/* the rule says more than the reason; without one the reason stands in its place, marked */
-	if (ev->rule) {
-		p = put_mem(p, ev->rule->name.safe, ev->rule->name.safe_len);
-	} else {
-		*p++ = '(';
-		p = put_str(p, event_reason_name(e->reason) ? event_reason_name(e->reason) : "?");
-		*p++ = ')';
-	}
+	p = put_who(p, ev->rule, e->reason);
 	if (ev->rule && e->reason != FW_REASON_RULE && event_reason_name(e->reason)) {
 		p = put_str(put_lit(p, "/"), event_reason_name(e->reason));
 	}
 	p = pad(p, start, 20);
 	p = put_column(p, event_hook_name(e->hook), 15);
 	p = put_column(p, event_direction_name(e->direction), 8);
-	return put_rest(put_ends(p, e), ev);
+	return put_candidate(put_rest(put_ends(p, e), ev), ev);
 }
 
 static char *put_count(char *p, const struct event *ev)
@@ -134,21 +152,42 @@ static char *put_count(char *p, const struct event *ev)
 	return p;
 }
 
+static char *put_trial(char *p, const struct event_trial *t, bool colour)
+{
+	p = put_column(put_lit(PAINT(p, colour, "1"), "trial        "), event_trial_name(t->state), 12);
+	p = put_u32(put_lit(p, "generation "), t->generation);
+	if (t->fallback)
+		p = put_u32(put_lit(p, ", fallback generation "), t->fallback);
+	else
+		p = put_lit(p, ", fallback no filtering");
+	if (t->state == TRIAL_STARTED)
+		p = put_lit(put_u32(put_lit(p, ", "), t->seconds_left), " s left");
+	return PAINT(p, colour, "0");
+}
+
 char *event_text(char *p, const struct event *ev, bool colour)
 {
 	p = rfc3339_put(p, ev->time, 6);
 	*p++ = ' ';
 	switch (ev->type) {
 	case EVENT_VERDICT:
-		p = put_verdict(p, ev, colour);
+	case EVENT_DISAGREEMENT:
+		p = put_judged(p, ev, colour);
 		break;
 	case EVENT_META:
 		p = put_lit(PAINT(p, colour, "1"), "meta         instance ");
 		p = put_mem(p, ev->meta->instance.safe, ev->meta->instance.safe_len);
-		p = put_u32(put_lit(p, ", generation "), ev->meta->generation);
-		p = put_u32(put_lit(p, ", rules "), ev->meta->rules);
-		p = rfc3339_put(put_lit(p, ", loaded "), ev->meta->loaded_at, 0);
+		if (ev->meta->generation) {
+			p = put_u32(put_lit(p, ", generation "), ev->meta->generation);
+			p = put_u32(put_lit(p, ", rules "), ev->meta->rules);
+			p = rfc3339_put(put_lit(p, ", loaded "), ev->meta->loaded_at, 0);
+		} else {
+			p = put_lit(p, ", nothing is filtered");
+		}
 		p = PAINT(p, colour, "0");
+		break;
+	case EVENT_TRIAL:
+		p = put_trial(p, &ev->trial, colour);
 		break;
 	case EVENT_LOST:
 		p = put_count(put_lit(PAINT(p, colour, "35"), "lost         events "), ev);

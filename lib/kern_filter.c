@@ -42,10 +42,14 @@ __u32 filter_prog(const char *instance, const struct target *t)
 	return bpf_tc_query(&hook, &opts) ? 0 : opts.prog_id;
 }
 
-void filter_detach(const char *instance, __u32 ifindex, __u32 hook_id)
+int filter_detach(const char *instance, __u32 ifindex, __u32 hook_id)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = point_of(hook_id));
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = handle_of(instance), .priority = PRIORITY);
 
-	bpf_tc_detach(&hook, &opts);
+	/* to look takes no capability */
+	if (bpf_tc_detach(&hook, &opts) != -EPERM || bpf_tc_query(&hook, &opts))
+		return 0;
+	complain("cannot remove the filter %s from interface %u: it takes CAP_NET_ADMIN", hook_name(hook_id), ifindex);
+	return EXIT_SYSTEM;
 }

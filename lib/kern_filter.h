@@ -12,7 +12,8 @@ int filter_attach(const char *instance, const struct target *t, int prog);
 /* filter_prog(instance, t): id of the program in our filter, 0 when there is none. */
 __u32 filter_prog(const char *instance, const struct target *t);
 
-/* filter_detach(instance, ifindex, hook): no filter there is fine. The clsact qdisc stays: others may use it. */
-void filter_detach(const char *instance, __u32 ifindex, __u32 hook);
+/* filter_detach(instance, ifindex, hook): no filter there is fine. The clsact qdisc stays: others may use it. 0, or
+ * EXIT_SYSTEM after complaining if the caller may not. */
+int filter_detach(const char *instance, __u32 ifindex, __u32 hook);
 
 #endif

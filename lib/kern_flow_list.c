@@ -3,22 +3,26 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <linux/bpf.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "diag.h"
 #include "kern_flow_map.h"
+#include "kern_view_names.h"
 #include "kern_slot.h"
 
 /* ask_clock(v, now): 0, or -1 with errno. */
 static int ask_clock(const struct view *v, __u64 *now)
 {
+	/* to run it, reading is enough */
+	LIBBPF_OPTS(bpf_obj_get_opts, opts, .file_flags = BPF_F_RDONLY);
 	char path[64];
 	int fd, err;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d/progs/clock", v->dir);
-	fd = bpf_obj_get(path);
+	fd = bpf_obj_get_opts(path, &opts);
 	if (fd < 0)
 		return -1;
 	err = flow_clock(fd, now) ? errno : 0;
@@ -31,8 +35,10 @@ static int ask_clock(const struct view *v, __u64 *now)
 static int map_table(struct flow_view *f, const struct view *v, bool writable)
 {
 	struct map_facts facts;
-	int fd = view_map(v, "flows", 1 /* for flow_map() */, &facts), err = EINVAL;
+	int fd = view_map(v, "flows", 1 /* to be mapped */, &facts), err = EINVAL;
 
+	if (fd < 0 && errno == EACCES && !writable)
+		fd = view_map(v, "flows", 0, &facts);
 	if (fd < 0)
 		return -1;
 	if (facts.type == BPF_MAP_TYPE_ARRAY && facts.value_size == sizeof(struct fw_flow_bucket))
@@ -69,7 +75,7 @@ static int read_timeouts(struct flow_view *f, const struct view *v)
 	struct slot_view s;
 
 	memset(f->tmo, 0xff, sizeof(f->tmo));
-	if (slot_open_header(&s, v, slot_active(v)))
+	if (slot_open_header(&s, v, view_word(v).active))
 		return -1;
 	if (s.arena) {
 		memcpy(f->tmo, s.arena->tmo, sizeof(f->tmo));
@@ -79,20 +85,19 @@ static int read_timeouts(struct flow_view *f, const struct view *v)
 	return 0;
 }
 
-/* make_names(f, v): the newest generation's, and those of the one before for rules that are gone since. */
+/* make_names(f, v): those of what decides, and of the other generations that are resident, for rules that are gone since. */
 static int make_names(struct flow_view *f, const struct view *v)
 {
 	const char *why = "out of memory";
-	struct meta *m = view_meta(v, &why), *before = m ? view_meta_previous(v) : NULL;
+	struct meta *m = view_meta(v, &why);
 
-	f->names = m ? event_names_new() : NULL;
-	if (!f->names) {
-		complain("cannot read map meta of instance %s: %s", v->instance, m ? "out of memory" : why);
+	f->names = event_names_new();
+	if (!f->names || (!m && why != view_unfiltered)) {
+		complain("cannot read the names of instance %s: %s", v->instance, f->names ? why : "out of memory");
 		meta_free(m);
-		meta_free(before);
 		return EXIT_SYSTEM;
 	}
-	if ((before && event_names_meta(f->names, before)) | event_names_meta(f->names, m)) {
+	if (view_names(v, f->names) || (m && event_names_meta(f->names, m))) {
 		complain("out of memory");
 		return EXIT_SYSTEM;
 	}

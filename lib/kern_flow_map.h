@@ -5,8 +5,8 @@
 
 #include "flow_set.h"
 
-/* flow_map(s, fd, n_buckets, writable): map the table of map ${fd}, which stays the caller's and can be closed; it must be
- * open for writing in any case, because the kernel maps nothing of a read-only one. Of ${s} the rest is zero: the caller
+/* flow_map(s, fd, n_buckets, writable): map the table of map ${fd}, which stays the caller's and can be closed. The kernel
+ * maps nothing of a read-only one: of that it is a copy, of buckets at different moments, and ${writable} fails. Of ${s} the rest is zero: the caller
  * fills in the head, the clock and the timeouts; flow_set_close() unmaps. 0, or -1 with errno and ${s} {}. */
 int flow_map(struct flow_set *s, int fd, uint32_t n_buckets, bool writable);
 

@@ -7,10 +7,16 @@
 #include "kern_view.h"
 #include "stat_gauge.h"
 
-/* gauges_read(g, instance): everything in struct gauges, sums included. 0, or an exit status after
- * complaining;
+enum gauge_depth {
+	GAUGE_SHOW,
+	GAUGE_CHECK, /* also whether the tables are those that were loaded, and whether events are being lost: takes LOSING_MS
+		      * and more; up to WRITER_WAIT_MS when a loader is at work */
+};
+#define WRITER_WAIT_MS 3000
+
+/* gauges_read(g, instance, depth): everything in struct gauges, sums included. 0, or an exit status after complaining;
  * ${g} is to be freed in any case. */
-int gauges_read(struct gauges *g, const char *instance);
+int gauges_read(struct gauges *g, const char *instance, enum gauge_depth depth);
 
 /* The parts of it, for kern_gauge*.c. Each returns 0, or -1 after complaining. */
 
@@ -24,14 +30,29 @@ int gauge_state(struct gauges *g, const struct view *v);
 /* gauge_flows(g, v): the flow table. */
 int gauge_flows(struct gauges *g, const struct view *v);
 
-/* gauge_limits(g, v): the keys of rate limits, after gauges_word(). */
+/* gauge_audit(g, v): what the present audit, or the last, has found. */
+int gauge_audit(struct gauges *g, const struct view *v);
+
+/* gauge_limits(g, v): the keys of rate limits, after gauges_control(). */
 int gauge_limits(struct gauges *g, const struct view *v);
 
-/* gauge_slots(g, v): the resident images, after gauges_word(). */
+/* gauge_slots(g, v): the resident images, after gauges_control(). */
 int gauge_slots(struct gauges *g, const struct view *v);
+
+/* gauge_tables(g, v, depth): whether the tables in the slots that the word names are those that were loaded. */
+int gauge_tables(struct gauges *g, const struct view *v, enum gauge_depth depth);
 
 /* gauge_rings(g, v): the rings and who reads them. */
 int gauge_rings(struct gauges *g, const struct view *v);
+
+/* gauge_losing(g, v): after gauge_rings(): which of those that are read lose events at present. Takes LOSING_MS if one is
+ * read. */
+void gauge_losing(struct gauges *g, const struct view *v);
+
+/* lock_held(parent, name): somebody has flock()ed the directory ${name} (not through a symbolic link) in ${parent}. Asked of
+ * /proc/locks, because trying the lock would make others believe that it is taken. Locks of processes in other pid
+ * namespaces are not listed there. -1: nobody knows. */
+int lock_held(int parent, const char *name);
 
 /* gauge_rules(g, v): the counters, after g->meta. */
 int gauge_rules(struct gauges *g, const struct view *v);

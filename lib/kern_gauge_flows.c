@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "boot_clock.h"
 #include "diag.h"
 #include "kern_flow_list.h"
 #include "kern_slot.h"
@@ -45,35 +46,55 @@ static void add_state(struct fw_state_stats *sum, const struct fw_state_stats *s
 	sum->related += s->related;
 }
 
-int gauge_state(struct gauges *g, const struct view *v)
+/* read_cpus(v, name, size, cpus): the element of the per-CPU array ${name}, ${size} bytes for each of ${*cpus}, to be
+ * free()d; NULL after complaining. */
+static void *read_cpus(const struct view *v, const char *name, size_t size, int *cpus)
 {
-	int cpus = libbpf_num_possible_cpus(), status = -1;
-	struct fw_state_stats *room = NULL;
 	struct map_facts facts;
 	uint32_t zero = 0;
-	int fd = view_map(v, "state_stats", 0, &facts);
+	void *room = NULL;
+	int fd = view_map(v, name, 0, &facts);
 
-	if (fd < 0 || cpus < 1) {
-		complain("cannot open map state_stats of instance %s: %m", v->instance);
-		goto out;
+	*cpus = libbpf_num_possible_cpus();
+	if (fd < 0 || *cpus < 1) {
+		complain("cannot open map %s of instance %s: %m", name, v->instance);
+	} else if (facts.type != BPF_MAP_TYPE_PERCPU_ARRAY || facts.value_size != size) {
+		complain("map %s of instance %s has another layout: loaded by another version?", name, v->instance);
+	} else {
+		room = calloc((size_t)*cpus, size);
+		if (!room || bpf_map_lookup_elem(fd, &zero, room)) {
+			complain("cannot read map %s of instance %s: %m", name, v->instance);
+			free(room);
+			room = NULL;
+		}
 	}
-	if (facts.type != BPF_MAP_TYPE_PERCPU_ARRAY || facts.value_size != sizeof(*room)) {
-		complain("map state_stats of instance %s has another layout: loaded by another version?", v->instance);
-		goto out;
-	}
-	room = calloc((size_t)cpus, sizeof(*room));
-	if (!room || bpf_map_lookup_elem(fd, &zero, room)) {
-		complain("cannot read map state_stats of instance %s: %m", v->instance);
-		goto out;
-	}
-	for (int cpu = 0; cpu < cpus; cpu++)
-		add_state(&g->state, &room[cpu]);
-	status = 0;
-out:
-	free(room);
 	if (fd >= 0)
 		close(fd);
-	return status;
+	return room;
+}
+
+int gauge_state(struct gauges *g, const struct view *v)
+{
+	int cpus;
+	struct fw_state_stats *s = read_cpus(v, "state_stats", sizeof(*s), &cpus);
+
+	for (int cpu = 0; s && cpu < cpus; cpu++)
+		add_state(&g->state, &s[cpu]);
+	free(s);
+	return s ? 0 : -1;
+}
+
+int gauge_audit(struct gauges *g, const struct view *v)
+{
+	int cpus;
+	struct fw_audit_stats *s = read_cpus(v, "audit_stats", sizeof(*s), &cpus);
+
+	for (int cpu = 0; s && cpu < cpus; cpu++) {
+		g->audit.judged += s[cpu].judged;
+		g->audit.disagreed += s[cpu].disagreed;
+	}
+	free(s);
+	return s ? 0 : -1;
 }
 
 /* What is needed to say of a key whether it is above its limit. */
@@ -108,12 +129,10 @@ int gauge_limits(struct gauges *g, const struct view *v)
 {
 	struct limits l = {.to = &g->limits};
 	struct map_facts facts;
-	struct timespec ts;
 	int fd = view_map(v, "limits", 0, &facts), err = -1;
 
-	clock_gettime(CLOCK_BOOTTIME, &ts);
-	l.now = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-	if (fd < 0 || slot_open(&l.slot, v, g->active)) {
+	l.now = boot_ns();
+	if (fd < 0 || slot_open(&l.slot, v, g->word.active)) {
 		complain("cannot read map limits of instance %s: %m", v->instance);
 	} else if (facts.key_size != sizeof(struct fw_limit_key) || facts.value_size != sizeof(uint64_t)) {
 		complain("map limits of instance %s has another layout: loaded by another version?", v->instance);

@@ -16,6 +16,7 @@
 #include "attach.h"
 #include "diag.h"
 #include "kern_filter.h"
+#include "kern_gauge_progs.h"
 #include "resolve.h"
 
 static const char *const mode_names[] = {
@@ -128,39 +129,70 @@ static void check_cgroup(struct hook_gauge *h, const struct fw_meta_link *l, con
 		gone(h, "another cgroup has the path now");
 }
 
-static void check_hook(struct hook_gauge *h, const struct view *v, const struct meta *m,
-		       const struct fw_meta_link *l, bool here)
+/* Whose names and numbers are asked for. */
+struct asked {
+	const struct view *v;
+	const struct meta *meta;
+	struct gauge_pins pins;
+	bool here; /* in the loader's network namespace */
+};
+
+static void check_prog(struct hook_gauge *h, const struct asked *q, const struct fw_meta_link *l, uint32_t id)
 {
-	const char *pin = meta_string(m, l->pin);
+	struct prog_doubt why = prog_check(&q->pins, l, id);
+
+	if (*why.text) {
+		gone(h, "%s", why.text);
+		return;
+	}
+	h->before = q->here ? progs_before(l, id) : 0;
+	if (h->before && !*h->detail)
+		snprintf(h->detail, sizeof(h->detail), "programs of others before it: %u", h->before);
+}
+
+static void check_hook(struct hook_gauge *h, const struct asked *q, const struct fw_meta_link *l)
+{
+	const char *pin = meta_string(q->meta, l->pin);
 	struct attached a = {};
 
 	h->up = true;
-	if (!pin && !here) {
+	if (!pin && !q->here) {
 		snprintf(h->detail, sizeof(h->detail), "in another network namespace: not checked");
 		return;
 	}
-	if (pin ? ask_link(v, pin, !l->ifindex, &a) : ask_filter(v, l, &a)) {
-		if (errno == ENOENT || errno == ENODEV)
+	if (pin ? ask_link(q->v, pin, !l->ifindex, &a) : ask_filter(q->v, l, &a)) {
+		h->unchecked = errno == EACCES;
+		if (h->unchecked)
+			snprintf(h->detail, sizeof(h->detail), "the link is root's alone");
+		else if (errno == ENOENT || errno == ENODEV)
 			gone(h, "the %s was removed", pin ? "link's pin" : "filter");
 		else
 			gone(h, "cannot read the %s: %s", pin ? "link" : "filter", strerror(errno));
 		return;
 	}
 	if (l->ifindex)
-		check_iface(h, l, &a, here);
+		check_iface(h, l, &a, q->here);
 	else
 		check_cgroup(h, l, &a);
-	if (h->up && a.prog_id != l->prog_id)
-		gone(h, "another program took the place (id %u, loaded as %u)", a.prog_id, l->prog_id);
+	if (h->up)
+		check_prog(h, q, l, a.prog_id);
+}
+
+static bool netns_here(const struct meta *m)
+{
+	struct stat ns;
+
+	return !m->head->netns || stat("/proc/self/ns/net", &ns) || (uint32_t)ns.st_ino == m->head->netns;
 }
 
 int gauge_hooks(struct gauges *g, const struct view *v)
 {
-	uint32_t n = g->meta->head->n_links, netns = g->meta->head->netns;
-	struct stat ns;
-	bool here = !netns || stat("/proc/self/ns/net", &ns) || (uint32_t)ns.st_ino == netns;
+	uint32_t n = g->meta ? g->meta->head->n_links : 0;
+	struct asked q = {.v = v, .meta = g->meta, .here = n && netns_here(g->meta)};
 
 	libbpf_set_print(NULL); /* it has its own words for a filter that is not there */
+	pins_maps(&q.pins.maps, v);
+	pins_progs(&q.pins.progs, v);
 	g->hooks = calloc(n + 1ul, sizeof(*g->hooks));
 	if (!g->hooks) {
 		complain("out of memory");
@@ -176,7 +208,7 @@ int gauge_hooks(struct gauges *g, const struct view *v)
 		h->target = meta_string(g->meta, l->target);
 		if (!h->target)
 			h->target = "";
-		check_hook(h, v, g->meta, l, here);
+		check_hook(h, &q, l);
 	}
 	return 0;
 }

@@ -14,6 +14,7 @@
 
 #include "bpf/tables_abi.h"
 #include "diag.h"
+#include "kern_slot.h"
 
 #define BATCH 4096 /* keys asked for at once */
 #define BATCH_MAX (1u << 24)
@@ -133,7 +134,7 @@ static int measure(struct map_gauge *m, const struct gauges *g, int fd, const st
 	}
 	if (!strcmp(m->name, "counters") || !strcmp(m->name, "log_limits")) {
 		m->counted = m->fills = true; /* the ids before the first rule's are taken, too */
-		m->entries = FW_RULE_ID_FIRST + g->meta->head->n_rules;
+		m->entries = FW_RULE_ID_FIRST + (g->meta ? g->meta->head->n_rules : 0);
 	} else if (!strcmp(m->name, "arenas")) {
 		m->counted = true;
 		m->entries = g->n_slots;
@@ -146,7 +147,10 @@ static int measure(struct map_gauge *m, const struct gauges *g, int fd, const st
 
 static int wanted(const struct dirent *d)
 {
-	return d->d_type != DT_DIR && d->d_name[0] != '.';
+	/* the images are counted as slots */
+	bool image = !strncmp(d->d_name, SLOT_PIN, strlen(SLOT_PIN)) && strcmp(d->d_name, "arenas");
+
+	return d->d_type != DT_DIR && d->d_name[0] != '.' && !image;
 }
 
 static int add_map(struct gauges *g, const struct view *v, const char *name)

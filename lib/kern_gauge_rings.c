@@ -9,30 +9,27 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "diag.h"
 
-/* has_reader(v, name): somebody holds the lock of the ring's directory. Asked of /proc/locks, because trying
- * the lock would make a reader that starts at this moment believe that the ring is taken. Locks of processes
- * in other pid namespaces are not listed: without /proc/locks, or there, the claimed bit is all there is. */
-static bool has_reader(const struct view *v, const char *name)
+int lock_held(int parent, const char *name)
 {
 	unsigned int major, minor;
 	uint64_t inode;
 	char line[160];
-	bool found = false;
+	int found = 0;
 	struct stat st;
 	FILE *f;
 
-	if (fstatat(v->maps, name, &st, AT_SYMLINK_NOFOLLOW))
-		return false;
+	if (fstatat(parent, name, &st, *name ? AT_SYMLINK_NOFOLLOW : AT_EMPTY_PATH))
+		return 0;
 	f = fopen("/proc/locks", "re");
 	if (!f)
-		return true;
+		return -1;
 	while (!found && fgets(line, sizeof(line), f))
-		found = sscanf(line, "%*[^:]: FLOCK %*s %*s %*d %x:%x:%" SCNu64, &major, &minor, &inode) ==
-				3 &&
+		found = sscanf(line, "%*[^:]: FLOCK %*s %*s %*d %x:%x:%" SCNu64, &major, &minor, &inode) == 3 &&
 			inode == st.st_ino && makedev(major, minor) == st.st_dev;
 	fclose(f);
 	return found;
@@ -74,7 +71,8 @@ static int read_ring(struct gauges *g, const struct view *v, uint32_t n)
 	if (err)
 		return -1;
 	if (__atomic_load_n(&v->readers->claimed, __ATOMIC_RELAXED) >> n & 1)
-		r->state = has_reader(v, dir) ? RING_READ : RING_ABANDONED;
+		/* where nobody knows, the claimed bit is all there is */
+		r->state = lock_held(v->maps, dir) ? RING_READ : RING_ABANDONED;
 	r->sent = __atomic_load_n(&v->readers->sent[n], __ATOMIC_RELAXED);
 	r->lost = __atomic_load_n(&v->readers->lost[n], __ATOMIC_RELAXED);
 	g->memory += r->memory;
@@ -91,4 +89,21 @@ int gauge_rings(struct gauges *g, const struct view *v)
 		return -1;
 	}
 	return 0;
+}
+
+void gauge_losing(struct gauges *g, const struct view *v)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < g->n_rings; i++)
+		any |= g->rings[i].state == RING_READ;
+	if (!any)
+		return;
+	nanosleep(&(struct timespec){.tv_nsec = LOSING_MS * 1000000}, NULL);
+	for (size_t i = 0; i < g->n_rings; i++) {
+		struct ring_gauge *r = &g->rings[i];
+
+		if (r->state == RING_READ)
+			r->losing = __atomic_load_n(&v->readers->lost[r->number], __ATOMIC_RELAXED) - r->lost;
+	}
 }

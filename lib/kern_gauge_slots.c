@@ -8,13 +8,13 @@
 #include "diag.h"
 #include "kern_slot.h"
 
-/* read_slot(g, arenas, slot): 0 also for an empty slot. */
-static int read_slot(struct gauges *g, int arenas, uint32_t slot)
+/* read_slot(g, v, arenas, slot): 0 also for an empty slot. */
+static int read_slot(struct gauges *g, const struct view *v, int arenas, uint32_t slot)
 {
 	struct slot_gauge *s = &g->slots[g->n_slots];
 	struct bpf_map_info info = {};
 	uint32_t len = sizeof(info);
-	int fd = slot_image_fd(arenas, slot), err;
+	int fd = slot_image_fd(v->dir, arenas, slot), err;
 	struct slot_view header;
 
 	if (fd < 0)
@@ -31,8 +31,6 @@ static int read_slot(struct gauges *g, int arenas, uint32_t slot)
 		s->memory = map_memory(fd);
 		g->memory += s->memory;
 		g->n_slots++;
-		if (slot == g->active)
-			g->generation = s->generation;
 	}
 	close(fd);
 	return err ? -1 : 0;
@@ -48,10 +46,11 @@ int gauge_slots(struct gauges *g, const struct view *v)
 		return -1;
 	}
 	for (uint32_t slot = 1; slot < FW_SLOTS && slot < facts.max_entries && !err; slot++) {
-		err = read_slot(g, fd, slot);
+		err = read_slot(g, v, fd, slot);
 		if (err)
 			complain("cannot read slot %u of instance %s: %m", slot, v->instance);
 	}
 	close(fd);
+	gauges_generations(g);
 	return err;
 }

@@ -27,6 +27,7 @@ static const char *const program_pins[KP_COUNT] = {
 	[KP_SENDMSG4] = "sendmsg4",
 	[KP_SENDMSG6] = "sendmsg6",
 	[KP_CLOCK] = "clock",
+	[KP_COMMIT] = "commit",
 };
 
 const char *kern_program_name(enum kern_prog p)
@@ -57,10 +58,9 @@ enum kern_prog kern_program_for(const struct target *t)
 
 void kern_need(const struct targets *t, bool need[KP_COUNT])
 {
-	memset(need, 0, KP_COUNT * sizeof(*need));
 	for (size_t i = 0; i < t->n; i++)
 		need[kern_program_for(&t->list[i])] = true;
-	need[KP_CLOCK] = true;
+	need[KP_CLOCK] = need[KP_COMMIT] = true;
 }
 
 void kern_build(__u8 digest[32])
@@ -88,6 +88,7 @@ static void skeleton_programs(struct fw *skel, struct bpf_program *p[KP_COUNT])
 	p[KP_SENDMSG4] = skel->progs.fw_sendmsg4;
 	p[KP_SENDMSG6] = skel->progs.fw_sendmsg6;
 	p[KP_CLOCK] = skel->progs.fw_clock;
+	p[KP_COMMIT] = skel->progs.fw_commit_trial;
 }
 
 static void skeleton_maps(struct fw *skel, struct bpf_map *m[KM_COUNT])
@@ -102,6 +103,7 @@ static void skeleton_maps(struct fw *skel, struct bpf_map *m[KM_COUNT])
 	m[KM_FLOWS] = skel->maps.flows;
 	m[KM_FLOW_HEAD] = skel->maps.flow_head;
 	m[KM_STATE_STATS] = skel->maps.state_stats;
+	m[KM_AUDIT_STATS] = skel->maps.audit_stats;
 }
 
 /* libbpf's words are for developers; what it says of a refused program is kept for the message. */
@@ -183,12 +185,71 @@ void kern_zero_counter(const struct kern *k, __u32 id)
 	free(zeros);
 }
 
+void kern_zero_audit(const struct kern *k)
+{
+	int cpus = libbpf_num_possible_cpus();
+	struct fw_audit_stats *zeros;
+	__u32 zero = 0;
+
+	if (cpus < 1)
+		return;
+	zeros = xalloc(cpus, sizeof(*zeros));
+	bpf_map_update_elem(k->maps[KM_AUDIT_STATS], &zero, zeros, 0);
+	free(zeros);
+}
+
+static bool prog_info(int fd, struct bpf_prog_info *info)
+{
+	__u32 len = sizeof(*info);
+
+	memset(info, 0, sizeof(*info));
+	return fd >= 0 && !bpf_obj_get_info_by_fd(fd, info, &len);
+}
+
 __u32 kern_prog_id(int fd)
 {
-	struct bpf_prog_info info = { 0 };
-	__u32 len = sizeof(info);
+	struct bpf_prog_info info;
 
-	return fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) ? 0 : info.id;
+	return prog_info(fd, &info) ? info.id : 0;
+}
+
+void kern_prog_tag(int fd, __u8 tag[8])
+{
+	struct bpf_prog_info info;
+
+	memset(tag, 0, 8);
+	if (prog_info(fd, &info))
+		memcpy(tag, info.tag, 8);
+}
+
+/* A program that a load had no use for when it made maps of another size has stayed with the old ones, and so would judge
+ * by tables that nobody fills. */
+static bool uses_maps(const struct kern *k, int prog)
+{
+	static const enum kern_map needed[] = { KM_CONTROL, KM_ARENAS, KM_COUNTERS, KM_FLOWS };
+	struct bpf_prog_info info = { 0 };
+	__u32 len = sizeof(info), ids[64] = { 0 }, found = 0;
+
+	info.nr_map_ids = sizeof(ids) / sizeof(*ids);
+	info.map_ids = (uintptr_t)ids;
+	if (bpf_obj_get_info_by_fd(prog, &info, &len) || info.nr_map_ids > sizeof(ids) / sizeof(*ids))
+		return false;
+	for (size_t m = 0; m < sizeof(needed) / sizeof(*needed); m++)
+		for (__u32 i = 0; i < info.nr_map_ids; i++)
+			if (ids[i] == kern_map_id(k->maps[needed[m]])) {
+				found++;
+				break;
+			}
+	return found == sizeof(needed) / sizeof(*needed);
+}
+
+void kern_drop_stale(struct kern *k)
+{
+	for (int i = 0; i < KP_COUNT; i++)
+		if (i < KP_CLOCK && k->progs[i] >= 0 && !uses_maps(k, k->progs[i])) {
+			close(k->progs[i]);
+			k->progs[i] = -1;
+		}
 }
 
 /* Counts of the old, smaller map. */
@@ -287,7 +348,7 @@ int kern_programs(struct kern *k, const bool need[KP_COUNT], const struct kern_s
 		return refused(-err);
 	err = take_over(k, m, p, need);
 	if (!err)
-		err = kern_map_word(k);
+		err = kern_word_open(k);
 	return err;
 }
 

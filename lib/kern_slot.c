@@ -3,32 +3,60 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <linux/bpf.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
-
-#include "stat_gauge.h"
 
 _Static_assert(sizeof(struct fw_arena) <= 4096, "the header is read from the first page");
 
-uint32_t slot_active(const struct view *v)
+/* pinned_image(dir, slot): an fd, or -1 with errno. Writable if possible, because the kernel maps no memory of a read-only
+ * one. */
+static int pinned_image(int dir, uint32_t slot)
 {
-	struct gauges g = {};
-	struct timespec ts;
+	LIBBPF_OPTS(bpf_obj_get_opts, opts, .file_flags = 0);
+	char path[64];
+	int fd;
 
-	clock_gettime(CLOCK_BOOTTIME, &ts);
-	gauges_word(&g, v->control->word, (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000);
-	return g.active;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d/maps/" SLOT_PIN "%u", dir, slot);
+	fd = bpf_obj_get_opts(path, &opts);
+	if (fd >= 0 || errno != EACCES)
+		return fd;
+	opts.file_flags = BPF_F_RDONLY;
+	return bpf_obj_get_opts(path, &opts);
 }
 
-int slot_image_fd(int arenas, uint32_t slot)
+int slot_image_fd(int dir, int arenas, uint32_t slot)
 {
-	uint32_t id;
+	struct bpf_map_info info = {};
+	uint32_t id, len = sizeof(info);
+	int fd;
 
 	if (bpf_map_lookup_elem(arenas, &slot, &id))
 		return -1;
-	return bpf_map_get_fd_by_id(id); /* writable, because the kernel maps no memory of a read-only one */
+	fd = pinned_image(dir, slot);
+	/* the pin may be of another moment: what is in the slot counts */
+	if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &len) && info.id == id)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return bpf_map_get_fd_by_id(id);
+}
+
+/* copy_image(fd, size): what can't be mapped, in memory that munmap() frees; MAP_FAILED with errno. */
+static void *copy_image(int fd, size_t size)
+{
+	void *mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint32_t zero = 0;
+	int err;
+
+	if (mem == MAP_FAILED || !bpf_map_lookup_elem(fd, &zero, mem))
+		return mem;
+	err = errno;
+	munmap(mem, size);
+	errno = err;
+	return MAP_FAILED;
 }
 
 /* map_image(s, fd, most): at most ${most} bytes of it. */
@@ -48,6 +76,10 @@ static int map_image(struct slot_view *s, int fd, size_t most)
 	}
 	bytes = info.value_size < most ? info.value_size : most;
 	mem = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
+	if (mem == MAP_FAILED && errno == EINVAL) {
+		bytes = (info.value_size + 7ul) & ~7ul; /* the kernel copies in units of 8 bytes */
+		mem = copy_image(fd, bytes);
+	}
 	if (mem == MAP_FAILED)
 		return -1;
 	*s = (struct slot_view){.arena = mem, .bytes = bytes};
@@ -64,7 +96,7 @@ static int open_image(struct slot_view *s, const struct view *v, uint32_t slot, 
 	if (!slot)
 		return 0;
 	arenas = view_map(v, "arenas", 0, NULL);
-	fd = arenas < 0 ? -1 : slot_image_fd(arenas, slot);
+	fd = arenas < 0 ? -1 : slot_image_fd(v->dir, arenas, slot);
 	err = fd < 0 || map_image(s, fd, most) ? errno : 0;
 	if (fd < 0 && err == ENOENT)
 		err = 0;

@@ -13,9 +13,6 @@ struct slot_view {
 	size_t bytes;
 };
 
-/* slot_active(v): the slot that decides at this moment (a trial that ran out: the fallback); 0: none. */
-uint32_t slot_active(const struct view *v);
-
 /* slot_open(s, v, slot): map the image in ${slot}. 0, also when the slot is empty or holds no image of this ABI, which
  * leaves ${s->arena} NULL; or -1 with errno. A loader may give the slot another image: this one stays as it is. */
 int slot_open(struct slot_view *s, const struct view *v, uint32_t slot);
@@ -27,9 +24,13 @@ int slot_open_header(struct slot_view *s, const struct view *v, uint32_t slot);
 /* slot_map_header(s, fd): the same of the image map ${fd}, which can be closed then. */
 int slot_map_header(struct slot_view *s, int fd);
 
-/* slot_image_fd(arenas, slot): the image map in ${slot} of the map ${arenas}: an fd, or -1 with errno; ENOENT for an empty
- * slot and for an image that was replaced meanwhile. */
-int slot_image_fd(int arenas, uint32_t slot);
+/* The image in a slot is pinned, too, for who may not open maps by their ids (that takes CAP_SYS_ADMIN). */
+#define SLOT_PIN "arena"
+
+/* slot_image_fd(dir, arenas, slot): the image map in ${slot} of the map ${arenas}: an fd, or -1 with errno; ENOENT for an
+ * empty slot and for an image that was replaced meanwhile. ${dir} is the instance's directory. The fd is read-only if the
+ * caller may no more than read. */
+int slot_image_fd(int dir, int arenas, uint32_t slot);
 
 /* slot_close(s): unmap; harmless on {} and twice. */
 void slot_close(struct slot_view *s);

@@ -12,11 +12,13 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "boot_clock.h"
 #include "diag.h"
 
 #define BPFFS_DEFAULT "/sys/fs/bpf"
 #define BPFFS_MAGIC 0xcafe4a11
 #define META_MAX (1u << 30)
+#define VIEW_TRIES 5
 
 const char *bpffs_root(void)
 {
@@ -43,7 +45,7 @@ static int open_step(int parent, const char *name, const char *path)
 
 	if (fd < 0) {
 		if (errno == EACCES)
-			complain("cannot open %s: %m (fw's pins belong to root)", path);
+			complain("cannot open %s: %m (fw's pins belong to root; see --group in fwload(8))", path);
 		else
 			complain("cannot open %s: %m%s", path,
 				 errno == ENOENT ? " (nothing loaded? see fwload --status)" : "");
@@ -143,7 +145,7 @@ static void *map_shared(const struct view *v, const char *name, size_t size, boo
 	}
 	if (facts.type != BPF_MAP_TYPE_ARRAY || facts.max_entries != 1 || facts.value_size != size) {
 		complain("map %s of instance %s has another layout (value of %u bytes, expected %zu): "
-			 "loaded by another version?",
+			 "loaded by another version? (fwload --upgrade loads it anew)",
 			 name, v->instance, facts.value_size, size);
 	} else {
 		mem = mmap(NULL, size, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
@@ -154,6 +156,38 @@ static void *map_shared(const struct view *v, const char *name, size_t size, boo
 	}
 	close(fd);
 	return mem;
+}
+
+/* copy_control(v): for who may only read: the kernel maps no memory of a read-only fd. 0, or -1 with errno. */
+static int copy_control(struct view *v)
+{
+	struct map_facts facts;
+	void *mem;
+
+	v->copied = view_map(v, "control", 0, &facts);
+	if (v->copied < 0)
+		return -1;
+	errno = EINVAL;
+	if (facts.type != BPF_MAP_TYPE_ARRAY || facts.max_entries != 1 || facts.value_size != sizeof(*v->control))
+		return -1;
+	mem = mmap(NULL, sizeof(*v->control), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (mem == MAP_FAILED)
+		return -1;
+	v->control = mem;
+	view_control(v);
+	return 0;
+}
+
+static int open_control(struct view *v)
+{
+	int fd = view_map(v, "control", 1, NULL);
+
+	if (fd < 0 && errno == EACCES && !copy_control(v))
+		return 0;
+	if (fd >= 0)
+		close(fd);
+	v->control = map_shared(v, "control", sizeof(*v->control), false);
+	return v->control ? 0 : -1;
 }
 
 int view_open(struct view *v, const char *instance, enum view_use use)
@@ -167,9 +201,14 @@ int view_open(struct view *v, const char *instance, enum view_use use)
 	snprintf(v->instance, sizeof(v->instance), "%s", instance);
 	if (open_dirs(v))
 		return EXIT_SYSTEM;
-	v->control = map_shared(v, "control", sizeof(*v->control), false);
-	if (!v->control)
+	if (open_control(v))
 		return EXIT_SYSTEM;
+	if (v->control->abi && v->control->abi != FW_ABI) {
+		complain("instance %s was loaded by another version of fw (layout %u, expected %d): load a policy with "
+			 "fwload --upgrade",
+			 instance, v->control->abi, FW_ABI);
+		return EXIT_SYSTEM;
+	}
 	v->readers = map_shared(v, "readers", sizeof(*v->readers), use == VIEW_READER);
 	return v->readers ? 0 : EXIT_SYSTEM;
 }
@@ -180,6 +219,8 @@ void view_close(struct view *v)
 		munmap((void *)(uintptr_t)v->control, sizeof(*v->control));
 	if (v->readers)
 		munmap(v->readers, sizeof(*v->readers));
+	if (v->copied >= 0)
+		close(v->copied);
 	if (v->maps >= 0)
 		close(v->maps);
 	if (v->dir >= 0)
@@ -224,14 +265,67 @@ out:
 	return m;
 }
 
-struct meta *view_meta(const struct view *v, const char **why)
+const char view_unfiltered[] = "no policy is active: nothing is filtered";
+
+const volatile struct fw_control *view_control(const struct view *v)
 {
-	return read_meta(v, "meta", why);
+	uint32_t zero = 0;
+
+	if (v->copied >= 0)
+		bpf_map_lookup_elem(v->copied, &zero, (void *)(uintptr_t)v->control);
+	return v->control;
 }
 
-struct meta *view_meta_previous(const struct view *v)
+struct word_view view_word(const struct view *v)
 {
-	const char *why;
+	return word_view(view_control(v)->word, boot_ms());
+}
 
-	return read_meta(v, "meta_previous", &why);
+struct meta *view_meta_slot(const struct view *v, uint32_t slot, const char **why)
+{
+	char name[16];
+
+	if (!slot || slot >= FW_SLOTS) {
+		*why = view_unfiltered;
+		return NULL;
+	}
+	snprintf(name, sizeof(name), "meta%u", slot);
+	return read_meta(v, name, why);
+}
+
+struct meta *view_meta(const struct view *v, const char **why)
+{
+	uint32_t slot = view_word(v).active, now;
+	struct meta *m;
+
+	/* a slot that is no longer named may have another's names a moment later */
+	for (int tries = 0;; tries++) {
+		m = view_meta_slot(v, slot, why);
+		now = view_word(v).active;
+		if (now == slot || tries == VIEW_TRIES)
+			return m;
+		meta_free(m);
+		slot = now;
+	}
+}
+
+const char *view_lacks(const char *instance)
+{
+	static const char *const pins[] = {"maps/control",  "maps/readers",	"maps/arenas",	   "maps/counters",
+					   "maps/log_limits", "maps/limits",	"maps/flows",	   "maps/flow_head",
+					   "maps/state_stats", "maps/audit_stats", "maps/rings",   "progs/clock"};
+	const char *lacks = NULL;
+	char path[512];
+	int dir;
+
+	if (!instance_name_ok(instance))
+		return NULL;
+	snprintf(path, sizeof(path), "%.300s/fw/%s", bpffs_root(), instance);
+	dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	for (size_t i = 0; dir >= 0 && !lacks && i < sizeof(pins) / sizeof(*pins); i++)
+		if (faccessat(dir, pins[i], F_OK, AT_SYMLINK_NOFOLLOW) && errno == ENOENT)
+			lacks = pins[i];
+	if (dir >= 0)
+		close(dir);
+	return lacks;
 }

@@ -9,6 +9,7 @@
 
 #include "bpf/fw_abi.h"
 #include "meta.h"
+#include "stat_word.h"
 
 #define INSTANCE_DEFAULT "default"
 #define INSTANCE_NAME_MAX 63
@@ -23,12 +24,14 @@ struct view {
 	char instance[INSTANCE_NAME_MAX + 1];
 	int dir;				   /* directory of the instance (O_PATH) */
 	int maps;				   /* directory "maps" in it (O_PATH) */
-	const volatile struct fw_control *control; /* shared memory; NULL in views without these maps */
+	/* what view_control() gives: shared memory, or for who may only read a copy; NULL in views without these maps */
+	const volatile struct fw_control *control;
+	int copied; /* the map it is a copy of, or -1 */
 	struct fw_readers *readers; /* shared memory; written only with VIEW_READER and only by atomics */
 };
 #define VIEW_NONE                                                                                            \
 	{                                                                                                    \
-		.dir = -1, .maps = -1                                                                        \
+		.dir = -1, .maps = -1, .copied = -1                                                          \
 	}
 
 enum view_use {
@@ -52,12 +55,23 @@ void view_close(struct view *v);
 /* view_gone(v): the instance was unloaded (its pin directory is no longer in the file system). */
 int view_gone(const struct view *v);
 
-/* view_meta(v, why): a fresh copy of the meta map, which a loader may have replaced since. The caller owns
- * it. NULL with a text in ${*why} (static, or strerror's). */
-struct meta *view_meta(const struct view *v, const char **why);
+/* view_lacks(instance): the name below the instance's directory of a pin that every loaded instance has and this one has
+ * not ("maps/control"); NULL: all are there, or the instance is not. Complains of nothing. */
+const char *view_lacks(const char *instance);
 
-/* view_meta_previous(v): that of the generation before, in the same way; NULL if there is none. */
-struct meta *view_meta_previous(const struct view *v);
+/* view_control(v): the control map as it is at this moment. */
+const volatile struct fw_control *view_control(const struct view *v);
+
+/* view_word(v): what the control word says at this moment. */
+struct word_view view_word(const struct view *v);
+
+/* view_meta(v, why): a fresh copy of the names of what decides now, the caller's to meta_free(). NULL with a text in
+ * ${*why} (static, or strerror's); that text is view_unfiltered when there is no such policy. */
+struct meta *view_meta(const struct view *v, const char **why);
+extern const char view_unfiltered[];
+
+/* view_meta_slot(v, slot, why): the same of the generation in ${slot}, 0 included. */
+struct meta *view_meta_slot(const struct view *v, uint32_t slot, const char **why);
 
 /* view_map(v, name, writable, facts): the pinned map maps/${name} ("counters", "ring0/events"); an fd
  * (close-on-exec) or -1 with errno. ${facts} may be NULL. */

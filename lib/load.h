@@ -12,6 +12,11 @@ struct load_options {
 	unsigned int wait_ms;
 	struct attach attach; /* .given: instead of the policy's */
 	bool xdp_given;	      /* attach.xdp instead of the policy's, wherever the rest comes from */
+	unsigned int confirm_ms; /* --confirm: on trial for so long; 0: for good */
+	const struct cidr *confirm_from; /* --confirm-from: a handshake from there commits; NULL: only --commit does */
+	bool audit;   /* --audit: not to decide, but to be compared with what decides */
+	const unsigned int *group; /* --group: id of the group that may read the instance; NULL: the one before, if any */
+	bool upgrade; /* --upgrade: replace what another version of fw has loaded */
 };
 
 /* load_policy(p, o): an exit status, after complaining. The running policy is untouched by any failure. */

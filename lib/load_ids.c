@@ -27,19 +27,20 @@ static void name_ids(struct names *names, const struct meta *m)
 	}
 }
 
-__u32 *ids_assign(const struct policy *p, const struct meta *last, const struct meta *before, bool *fresh,
-		  __u32 *n_ids)
+__u32 *ids_assign(const struct policy *p, struct meta *const *metas, size_t n, bool *fresh, __u32 *n_ids)
 {
-	size_t room = FW_RULE_ID_FIRST + p->n_rules + (last ? last->head->n_rules : 0) +
-		      (before ? before->head->n_rules : 0) + 1;
 	__u32 *ids = xalloc(p->n_rules, sizeof(*ids)), next = FW_RULE_ID_FIRST;
-	bool *used = xalloc(room, sizeof(*used));
+	size_t room = FW_RULE_ID_FIRST + p->n_rules + 1;
 	struct names names = { 0 };
+	bool *used;
 
-	mark(last, used, room);
-	mark(before, used, room);
-	name_ids(&names, last);
-	name_ids(&names, before);
+	for (size_t i = 0; i < n; i++)
+		room += metas[i] ? metas[i]->head->n_rules : 0;
+	used = xalloc(room, sizeof(*used));
+	for (size_t i = 0; i < n; i++) {
+		mark(metas[i], used, room);
+		name_ids(&names, metas[i]);
+	}
 	*n_ids = FW_RULE_ID_FIRST;
 	for (size_t i = 0; i < p->n_rules; i++) {
 		struct name *old = names_find(&names, p->rules[i].name);

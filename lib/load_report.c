@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "load_report.h"
+#include "load_trial.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -56,6 +57,13 @@ void report_done(const struct load *l)
 {
 	if (l->o->verbose)
 		complain("generation %u: %zu rules, %zu hooks", l->resolved.generation, l->p->n_rules, l->targets.n);
+	if (l->o->confirm_ms && !l->o->quiet)
+		complain("generation %u is on trial for %u s: fwload --commit%s keeps it, otherwise %s", l->resolved.generation,
+			 l->o->confirm_ms / 1000, l->o->confirm_from ? " or a new connection from there" : "",
+			 l->kern.active ? "the one before returns" : "filtering ends");
+	if (l->o->audit && !l->o->quiet)
+		complain("generation %u is being compared with %u, which decides; fwmon shows where they disagree",
+			 l->resolved.generation, l->kern.active->generation);
 	if (l->default_attach && !l->o->quiet && !l->kern.meta)
 		complain("attached to the cgroup v2 root: sockets of this host and of its containers are filtered; ping "
 			 "to the host, closed ports and forwarded packets are not seen there (attach interfaces for "
@@ -93,16 +101,46 @@ static const char *mode_word(__u32 mode)
 	return mode < sizeof(words) / sizeof(*words) ? words[mode] : "";
 }
 
+/* That a trial is on, or how the last one ended. */
+static void print_trial(const struct kern *k)
+{
+	char when[32];
+
+	if (!k->control)
+		return;
+	if (k->trial_ms)
+		printf("%-12s pending, %u s left\n", "trial", (k->trial_ms + 999) / 1000);
+	else if (k->trial_over)
+		printf("%-12s generation %u reverted at %s\n", "trial", kern_generation(k, FW_WORD_ACTIVE(k->word)),
+		       print_when(FW_WORD_DEADLINE(k->word), when));
+	else if (k->control->reverted_at)
+		printf("%-12s generation %u, at %s\n", "given up", k->control->reverted,
+		       print_when(k->control->reverted_at, when));
+}
+
+/* The other generations that are resident. */
+static void print_others(const struct kern *k)
+{
+	__u32 before = kern_generation(k, FW_WORD_FALLBACK(k->word)), candidate = kern_generation(k, FW_WORD_CANDIDATE(k->word));
+
+	if (before && before != k->active->generation)
+		printf("%-12s %u%s\n", "previous", before, k->trial_ms ? " (decides again after the trial)" : "");
+	if (candidate)
+		printf("%-12s %u is the candidate\n", "audit", candidate);
+}
+
 static int status_of(struct kern *k)
 {
 	const struct meta *m = k->meta;
 
 	printf("%-12s %s\n", "instance", k->in->name);
+	print_trial(k);
 	if (!k->active || !m) {
 		printf("%-12s nothing is enforced\n", "policy");
 		return EXIT_JUDGED;
 	}
 	printf("%-12s %u\n", "generation", k->active->generation);
+	print_others(k);
 	print_time(m->head->loaded_at);
 	printf("%-12s ", "digest");
 	for (int i = 0; i < 32; i++)

@@ -14,11 +14,16 @@ struct load {
 	bool default_attach; /* neither policy nor command line said where */
 	struct inst inst;
 	struct kern kern;
-	struct meta *before; /* of the generation before the active one, or NULL */
 	struct placing placing;
+	struct targets others; /* where only the active generation is attached */
+	struct placing others_placing;
 	bool all_placed;
 	bool same; /* the active tables are what this policy lowers to */
+	bool empty; /* nothing was enforced before, and so nothing is left behind by a failure */
+	bool early; /* the word was switched before the hooks were there */
+	bool foreign; /* what is pinned is another version's, and is to be replaced whole (--upgrade) */
 	__u8 build[32];
+	__u8 policy[32], attached[32]; /* policy_digests() */
 	__u32 *ids, n_ids;
 	bool *fresh;
 	struct image image;

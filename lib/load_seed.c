@@ -2,40 +2,22 @@
 #include "load_seed.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cgroup_path.h"
 #include "tables_build.h"
-
-/* The tables as the classifier wants them: it may read to the end of an array element. */
-static void grow_image(struct image *im)
-{
-	size_t room = image_class(im->size);
-
-	if (im->room >= room)
-		return;
-	im->data = realloc(im->data, room);
-	if (!im->data)
-		die(EXIT_SYSTEM, "out of memory");
-	im->room = room;
-}
 
 static int begin(struct load *l)
 {
 	struct seed *s = l->seed = xalloc(1, sizeof(*s));
-	char path[PATH_MAX];
 	int err;
 
-	grow_image(&l->image);
-	if (l->resolved.cgroup_id && cgroup_path(l->resolved.cgroup_id, path, sizeof(path)) >= 0)
-		s->top = strdup(path);
+	judge_begin(&s->judge, l);
 	if (l->o->dry_run)
 		return 0;
 	err = kern_flows_map(&l->kern, &s->flows);
 	/* there is no active policy yet whose timeouts these could be */
-	s->flows.tmo = ((const struct fw_arena *)l->image.data)->tmo;
+	s->flows.tmo = judge_arena(l)->tmo;
 	return err;
 }
 
@@ -175,7 +157,7 @@ void seed_end(struct load *l)
 		return;
 	say_counts(l, s);
 	flow_set_close(&s->flows);
-	free(s->top);
+	judge_end(&s->judge);
 	free(s->settled);
 	free(s);
 	l->seed = NULL;

@@ -6,8 +6,7 @@
 #define FW_LOAD_SEED_H
 
 #include "flow_set.h"
-#include "load_report.h"
-#include "sock_list.h"
+#include "load_judge.h"
 
 /* seed_flows(l): on the first load of a stateful policy, flows for the connections that are open now and allowed; the
  * denied ones, each once, on stderr (not with -q). To be called before the switch, for a connection not to lose
@@ -47,19 +46,9 @@ struct seed_settled {
 	bool listed;
 };
 
-/* What is known of a cgroup: whether it is below the one that the hooks are attached to. */
-enum seed_below { BELOW_NO, BELOW_MAYBE, BELOW_YES };
-struct seed_group {
-	uint64_t id;
-	enum seed_below below;
-	bool alive;
-};
-#define SEED_GROUPS 64 /* a cache: many sockets share few cgroups */
-
 struct seed {
 	struct flow_set flows; /* mapped, but not with -n */
-	char *top;	       /* path of the cgroup that the hooks are attached to, or NULL */
-	struct seed_group groups[SEED_GROUPS];
+	struct judge judge;
 	struct seed_settled *settled; /* [0, n_sorted) by key */
 	size_t n_settled, n_sorted, room;
 	size_t kept, full, shown;

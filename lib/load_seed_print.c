@@ -8,22 +8,8 @@
 #include "put.h"
 
 #define SHOWN_MAX 20 /* a terminal's worth; all with -v */
-#define ENDPOINT_MAX (PUT_IP_MAX + 8)
 
-static char *put_endpoint(char *p, const uint8_t addr[16], uint16_t port)
-{
-	bool v4 = IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)addr);
-
-	if (!v4)
-		*p++ = '[';
-	p = put_ip(p, addr, v4 ? 4 : 6);
-	if (!v4)
-		*p++ = ']';
-	*p++ = ':';
-	return put_u32(p, port);
-}
-
-static int ends_text(const struct seed_settled *d, char text[2 * ENDPOINT_MAX])
+static int ends_text(const struct seed_settled *d, char text[2 * PUT_ENDPOINT_MAX + 4])
 {
 	char *p = put_endpoint(text, d->key.src, d->key.sport);
 
@@ -38,20 +24,12 @@ static const char *proto_word(uint8_t proto)
 	return proto == IPPROTO_TCP ? "tcp" : proto == IPPROTO_UDP ? "udp" : "udplite";
 }
 
-static const struct rule *rule_of(const struct load *l, uint32_t id)
-{
-	for (size_t i = 0; i < l->p->n_rules; i++)
-		if (l->ids[i] == id)
-			return &l->p->rules[i];
-	return NULL;
-}
-
 static void print_one(const struct load *l, const struct seed_settled *d, int width)
 {
-	const struct rule *r = rule_of(l, d->rule);
+	const struct rule *r = judge_rule(l, d->rule);
 	const char *will = !d->denied_now ? "may be" : l->o->dry_run ? "would be" : "will be";
 	const char *opened = d->remote ? "by the remote" : "from here", *but = "";
-	char ends[2 * ENDPOINT_MAX], where[400] = "";
+	char ends[2 * PUT_ENDPOINT_MAX + 4], where[400] = "";
 
 	ends_text(d, ends);
 	if (!d->denied_now)
@@ -70,7 +48,7 @@ static bool to_list(const struct seed_settled *d)
 void seed_print(struct load *l)
 {
 	size_t max = l->o->verbose ? SIZE_MAX : SHOWN_MAX, room = max - l->seed->shown, more = 0;
-	char ends[2 * ENDPOINT_MAX];
+	char ends[2 * PUT_ENDPOINT_MAX + 4];
 	struct seed *s = l->seed;
 	int width = 0, w;
 

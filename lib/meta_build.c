@@ -90,7 +90,7 @@ static void add_ir(struct blob *b, const struct policy *p, struct fw_meta *head)
 	size_t len = 0;
 	FILE *f = open_memstream(&text, &len);
 
-	if (!f || ir_write(p, IR_SNAPSHOT, f) || fclose(f))
+	if (!f || ir_write(p, IR_SNAPSHOT, f) | fclose(f) || !text)
 		die(EXIT_SYSTEM, "out of memory");
 	head->ir = blob_add(b, text, len);
 	head->ir_len = len;
@@ -108,6 +108,9 @@ void *meta_build(const struct meta_input *in, size_t *len)
 	head.loaded_at = now.tv_sec * 1000000000ULL + now.tv_nsec;
 	memcpy(head.digest, in->digest, sizeof(head.digest));
 	memcpy(head.build, in->build, sizeof(head.build));
+	memcpy(head.policy, in->policy, sizeof(head.policy));
+	memcpy(head.attached, in->attached, sizeof(head.attached));
+	head.image_sum = in->image_sum;
 	head.arena_bytes = in->arena_bytes;
 	blob_add(&b, &head, sizeof(head));
 	add_rules(&b, in, &head);

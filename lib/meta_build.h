@@ -14,7 +14,8 @@ struct meta_input {
 	const char *(*pin_of)(const void *ctx, size_t i); /* pin of target ${i}, NULL for none */
 	const void *ctx;
 	__u32 generation, netns;
-	__u8 digest[32], build[32];
+	__u8 digest[32], build[32], policy[32], attached[32];
+	__u64 image_sum; /* image_sum() of the tables, 0: not known */
 	size_t arena_bytes;
 };
 

@@ -3,12 +3,12 @@
 
 bool mon_emit(struct mon *m, const struct event *ev)
 {
-	m->seen += ev->type == EVENT_VERDICT;
+	m->seen += event_judged(ev);
 	m->lost += ev->type == EVENT_LOST ? ev->count : 0;
-	m->suppressed += ev->type == EVENT_SUPPRESSED ? ev->count : ev->type == EVENT_VERDICT ? ev->e->suppressed : 0;
+	m->suppressed += ev->type == EVENT_SUPPRESSED ? ev->count : event_judged(ev) ? ev->e->suppressed : 0;
 	if (!filter_pass(&m->filter, ev))
 		return false;
-	m->printed += ev->type == EVENT_VERDICT;
+	m->printed += event_judged(ev);
 	return line_out_end(&m->out, m->printer->print(line_out_at(&m->out), ev, m->colour)) ||
 	       mon_full(m);
 }

@@ -5,10 +5,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "boot_clock.h"
 #include "diag.h"
 #include "event_names.h"
 #include "kern_ring.h"
+#include "kern_view_names.h"
 #include "mon.h"
+#include "mon_trial.h"
 
 #define ROUND 512	  /* records between two looks at clocks, losses and signals: well below a ms */
 #define WAIT_MS 10	  /* programs wake the reader only now and then: look at least this often */
@@ -24,8 +27,9 @@ struct live {
 	struct event_names *names;
 	int epoll;
 	uint64_t lost;	     /* losses reported, of those claim_lost() knows */
-	uint64_t word;	     /* the control word, as last seen */
-	uint32_t missing;    /* a generation that the meta map didn't have */
+	struct trial_watch trial; /* with the control word, as last seen */
+	bool begun;	     /* a meta record has been printed */
+	uint32_t missing;    /* a generation that no meta map had */
 	uint64_t meta_after; /* CLOCK_REALTIMEs */
 	uint64_t flushed, looked, counted;
 	struct event_meta meta;
@@ -75,18 +79,24 @@ static void close_account(struct live *l)
 	tally_suppressed(&l->claim.tally, on_suppressed, l);
 }
 
-/* say_meta(l, m): adopt ${m} and print its record. */
+/* say_meta(l, m): ${m} decides from now on; NULL: nothing does. Says so, if it is news. */
 static int say_meta(struct live *l, struct meta *m)
 {
 	struct event ev = {.type = EVENT_META, .time = event_names_now(l->names), .meta = &l->meta};
 
-	if (l->meta.generation)
+	if (l->begun && l->meta.generation == (m ? m->head->generation : 0)) {
+		meta_free(m);
+		return 0;
+	}
+	if (l->begun)
 		close_account(l);
-	l->meta.generation = m->head->generation;
-	l->meta.rules = m->head->n_rules;
-	l->meta.loaded_at = m->head->loaded_at;
-	memcpy(l->meta.digest, m->head->digest, sizeof(l->meta.digest));
-	if (event_names_meta(l->names, m)) {
+	l->begun = true;
+	l->meta.generation = m ? m->head->generation : 0;
+	l->meta.rules = m ? m->head->n_rules : 0;
+	l->meta.loaded_at = m ? m->head->loaded_at : 0;
+	if (m)
+		memcpy(l->meta.digest, m->head->digest, sizeof(l->meta.digest));
+	if (m && event_names_meta(l->names, m)) {
 		complain("out of memory");
 		return EXIT_SYSTEM;
 	}
@@ -94,26 +104,90 @@ static int say_meta(struct live *l, struct meta *m)
 	return 0;
 }
 
-/* find_generation(l, generation): an event names a generation we don't know: the meta map was replaced, or is
- * about to be. Waits for it a little the first time; later only looks, and not often, since each event would
- * ask. */
+/* generation_in(l, slot): and its names become known. 0: none. */
+static uint32_t generation_in(struct live *l, uint32_t slot)
+{
+	const char *why;
+	struct meta *m = slot ? view_meta_slot(&l->view, slot, &why) : NULL;
+	uint32_t generation = m ? m->head->generation : 0;
+
+	if (m && !event_names_knows(l->names, generation))
+		event_names_add(l->names, m);
+	else
+		meta_free(m);
+	return generation;
+}
+
+static void see(struct live *l, struct trial_seen *seen)
+{
+	const volatile struct fw_control *c = view_control(&l->view);
+
+	*seen = l->trial.last;
+	seen->word = c->word;
+	if (seen->word == l->trial.last.word && l->begun)
+		return;
+	/* what was before is written down before the word changes */
+	seen->reverted_at = c->reverted_at;
+	seen->reverted = c->reverted;
+	seen->generation = generation_in(l, FW_WORD_ACTIVE(seen->word));
+	seen->fallback = generation_in(l, FW_WORD_FALLBACK(seen->word));
+	generation_in(l, FW_WORD_CANDIDATE(seen->word));
+}
+
+/* look_word(l): who decides, and how long. Not left to the events of a new generation, of which there may be none for a long
+ * time: the account of the one before is to be closed while its names are known. And the end of a trial by its deadline is in
+ * no event at all. */
+static int look_word(struct live *l)
+{
+	struct event ev = {.type = EVENT_TRIAL, .time = event_names_now(l->names)};
+	struct event_trial news[TRIAL_NEWS_MAX];
+	const char *why = view_unfiltered;
+	struct trial_seen seen;
+	bool changed;
+	int n, err;
+
+	see(l, &seen);
+	changed = !l->begun || seen.word != l->trial.last.word;
+	if (!changed && !(seen.word & FW_WORD_TRIAL))
+		return 0;
+	n = trial_look(&l->trial, &seen, boot_ms(), news);
+	for (int i = 0; i < n; i++) {
+		ev.trial = news[i];
+		if (ev.trial.state != TRIAL_STARTED)
+			mon_emit(l->mon, &ev);
+	}
+	if (changed || n) {
+		struct meta *m = view_meta(&l->view, &why);
+
+		if (!m && why != view_unfiltered && l->begun)
+			return 0; /* its events will ask again */
+		if (!m && why != view_unfiltered) {
+			complain("cannot read the names of instance %s: %s", l->view.instance, why);
+			return EXIT_SYSTEM;
+		}
+		err = say_meta(l, m);
+		if (err)
+			return err;
+	}
+	if (n && ev.trial.state == TRIAL_STARTED)
+		mon_emit(l->mon, &ev);
+	return 0;
+}
+
+/* find_generation(l, generation): an event names a generation we don't know: the control word was written, or is about to be.
+ * Waits for it a little the first time; later only looks, and not often, since each event would ask. */
 static void find_generation(struct live *l, uint32_t generation)
 {
 	int tries = l->missing == generation ? 1 : META_TRIES;
-	const char *why;
 
 	if (l->missing == generation && event_names_now(l->names) < l->meta_after)
 		return;
 	while (tries--) {
-		struct meta *m = view_meta(&l->view, &why);
-
-		if (m && !event_names_knows(l->names, m->head->generation)) {
-			say_meta(l, m);
-			if (event_names_knows(l->names, generation))
-				return;
-		} else {
-			meta_free(m);
-		}
+		look_word(l);
+		if (!event_names_knows(l->names, generation))
+			view_names(&l->view, l->names);
+		if (event_names_knows(l->names, generation))
+			return;
 		if (tries)
 			nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
 	}
@@ -134,6 +208,8 @@ static bool on_record(void *ctx, const void *record, size_t len)
 	}
 	if (!event_names_knows(l->names, e->generation))
 		find_generation(l, e->generation);
+	if (e->type == FW_EVENT_DISAGREEMENT && !event_names_knows(l->names, e->other_generation))
+		find_generation(l, e->other_generation);
 	event_names_fill(l->names, e, &ev);
 	if (!mon_full(l->mon))
 		return mon_emit(l->mon, &ev);
@@ -152,24 +228,6 @@ static void wait_more(struct live *l)
 	for (int i = 0; i < n; i++)
 		if (ready[i].data.fd == l->mon->out.fd && (ready[i].events & (EPOLLERR | EPOLLHUP)))
 			l->mon->out.gone = 1;
-}
-
-/* look_word(l): when another generation has begun to decide, its names have been in place before. Not left to its events,
- * of which there may be none for a long time: the account of the one before is to be closed while its names are known. */
-static void look_word(struct live *l)
-{
-	uint64_t word = l->view.control->word;
-	const char *why;
-	struct meta *m;
-
-	if (word == l->word)
-		return;
-	l->word = word;
-	m = view_meta(&l->view, &why);
-	if (m && !event_names_knows(l->names, m->head->generation))
-		say_meta(l, m);
-	else
-		meta_free(m);
 }
 
 static int drain(struct live *l)
@@ -238,34 +296,24 @@ static int finish(struct live *l)
 
 static int begin(struct live *l)
 {
-	uint64_t word = l->view.control->word; /* before meta, so that no change is missed */
 	struct epoll_event in = {.events = EPOLLIN, .data.fd = l->claim.map};
 	struct epoll_event out = {.data.fd = l->mon->out.fd};
-	const char *why;
-	struct meta *m = view_meta(&l->view, &why);
 
-	if (!m) {
-		complain("cannot read map meta of instance %s: %s", l->view.instance, why);
-		return EXIT_SYSTEM;
-	}
 	l->names = event_names_new();
 	if (!l->names || label_make(&l->meta.version, FW_VERSION, strlen(FW_VERSION)) ||
 	    label_make(&l->meta.instance, l->view.instance, strlen(l->view.instance))) {
-		meta_free(m);
 		complain("out of memory");
 		return EXIT_SYSTEM;
 	}
 	l->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (l->epoll < 0 || epoll_ctl(l->epoll, EPOLL_CTL_ADD, l->claim.map, &in)) {
-		meta_free(m);
 		complain("cannot wait for " FW_RING_DIR " of instance %s: %m", l->claim.number,
 			 l->view.instance);
 		return EXIT_SYSTEM;
 	}
-	l->word = word;
 	/* only for its errors; fails for plain files, which have none to wait for */
 	epoll_ctl(l->epoll, EPOLL_CTL_ADD, l->mon->out.fd, &out);
-	return say_meta(l, m);
+	return look_word(l);
 }
 
 int mon_live(struct mon *m, const char *instance)

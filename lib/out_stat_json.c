@@ -53,14 +53,40 @@ static void when(FILE *f, const char *name, uint64_t ns)
 static void control(FILE *f, const struct gauges *g)
 {
 	key(f, false, "control");
-	number(f, true, "active_slot", g->active);
-	number(f, false, "fallback_slot", g->fallback);
+	number(f, true, "active_slot", g->word.active);
+	number(f, false, "fallback_slot", g->word.fallback);
 	truth(f, false, "reverted", g->reverted);
-	if (g->trial_ms) {
+	if (g->word.trial_ms) {
 		key(f, false, "trial_seconds_left");
-		fprintf(f, "%" PRIu64 ".%03u", g->trial_ms / 1000, (unsigned int)(g->trial_ms % 1000));
+		fprintf(f, "%" PRIu64 ".%03u", g->word.trial_ms / 1000, (unsigned int)(g->word.trial_ms % 1000));
+	}
+	if (g->previous)
+		number(f, false, "previous_generation", g->previous);
+	if (g->reverted) {
+		number(f, false, "reverted_generation", g->reverted_generation);
+		when(f, "reverted_at", g->reverted_at);
 	}
 	fputc('}', f);
+	if (!g->word.candidate)
+		return;
+	key(f, false, "audit");
+	number(f, true, "generation", g->candidate);
+	number(f, false, "judged", g->audit.judged);
+	number(f, false, "disagreed", g->audit.disagreed);
+	fputc('}', f);
+}
+
+static void tampered(FILE *f, const struct gauges *g)
+{
+	if (!g->n_tamper)
+		return;
+	key(f, false, "tampered");
+	for (size_t i = 0; i < g->n_tamper; i++) {
+		fputs(i ? ",\"" : "[\"", f);
+		out_safe(f, g->tamper[i].text);
+		fputc('"', f);
+	}
+	fputc(']', f);
 }
 
 static void maps(FILE *f, const struct gauges *g)
@@ -132,7 +158,7 @@ static void slots(FILE *f, const struct gauges *g)
 		if (i)
 			fputc(',', f);
 		number(f, true, "slot", s->slot);
-		truth(f, false, "active", s->slot == g->active);
+		truth(f, false, "active", s->slot == g->word.active);
 		number(f, false, "generation", s->generation);
 		number(f, false, "used_bytes", s->used);
 		number(f, false, "size_bytes", s->size);
@@ -243,7 +269,9 @@ static void hooks(FILE *f, const struct gauges *g)
 		text(f, false, "target", h->target);
 		if (*h->mode)
 			text(f, false, "mode", h->mode);
-		text(f, false, "status", h->up ? "ok" : "gone");
+		text(f, false, "status", h->unchecked ? "unchecked" : h->up ? "ok" : "gone");
+		if (h->before)
+			number(f, false, "programs_before", h->before);
 		if (*h->detail)
 			text(f, false, "detail", h->detail);
 		fputc('}', f);
@@ -251,21 +279,27 @@ static void hooks(FILE *f, const struct gauges *g)
 	fputc(']', f);
 }
 
+static void policy(FILE *f, const struct meta *m)
+{
+	const char *version = meta_string(m, m->head->version);
+	char digest[2 * sizeof(m->head->digest) + 1];
+
+	*put_hex(digest, m->head->digest, sizeof(m->head->digest)) = 0;
+	when(f, "loaded_at", m->head->loaded_at);
+	text(f, false, "digest", digest);
+	text(f, false, "version", version ? version : "");
+}
+
 void out_stat_json(FILE *f, const struct gauges *g, const struct out_style *style)
 {
-	const struct fw_meta *m = g->meta->head;
-	const char *version = meta_string(g->meta, m->version);
-	char digest[2 * sizeof(m->digest) + 1];
-
-	*put_hex(digest, m->digest, sizeof(m->digest)) = 0;
 	text(f, true, "instance", g->instance);
 	when(f, "time", g->time);
 	number(f, false, "generation", g->generation);
-	when(f, "loaded_at", m->loaded_at);
-	text(f, false, "digest", digest);
-	text(f, false, "version", version ? version : "");
+	if (g->meta)
+		policy(f, g->meta);
 	truth(f, false, "protecting", gauges_protect(g));
 	control(f, g);
+	tampered(f, g);
 	hooks(f, g);
 	verdicts(f, g);
 	rules(f, g);

@@ -79,29 +79,56 @@ static void __attribute__((sentinel)) sample_real(struct page *p, double v, ...)
 	fprintf(p->f, "%.9g\n", v);
 }
 
+/* A metric of one sample. */
+static void single(struct page *p, uint64_t v, const char *name, const char *type, const char *help)
+{
+	begin(p, name, type, help);
+	sample(p, v, NULL);
+}
+
+/* Of what decides; without it there are no samples. */
 static void identity(struct page *p)
 {
 	const struct gauges *g = p->g;
-	const struct fw_meta *m = g->meta->head;
-	const char *version = meta_string(g->meta, m->version);
+	const struct fw_meta *m = g->meta ? g->meta->head : NULL;
+	const char *version = m ? meta_string(g->meta, m->version) : NULL;
 	char digest[2 * sizeof(m->digest) + 1], generation[12];
 
-	*put_hex(digest, m->digest, sizeof(m->digest)) = 0;
 	*put_u32(generation, g->generation) = 0;
 	begin(p, "fw_info", "gauge", "Version that loaded the instance; always 1.");
-	sample(p, 1, "version", version ? version : "", NULL);
-	begin(p, "fw_policy_info", "gauge", "Policy that was loaded last; always 1.");
-	sample(p, 1, "digest", digest, "generation", generation, NULL);
-	begin(p, "fw_generation", "gauge", "Generation that decides, 0 if none does.");
-	sample(p, g->generation, NULL);
+	if (m)
+		sample(p, 1, "version", version ? version : "", NULL);
+	begin(p, "fw_policy_info", "gauge", "Policy that decides; always 1.");
+	if (m) {
+		*put_hex(digest, m->digest, sizeof(m->digest)) = 0;
+		sample(p, 1, "digest", digest, "generation", generation, NULL);
+	}
+	single(p, g->generation, "fw_generation", "gauge", "Generation that decides, 0 if none does.");
 	begin(p, "fw_load_timestamp_seconds", "gauge", "When the policy was loaded, since 1970.");
-	fprintf(p->f, "%s{fw_instance=\"%s\"} %llu.%09llu\n", p->name, g->instance, m->loaded_at / 1000000000,
-		m->loaded_at % 1000000000);
-	begin(p, "fw_active", "gauge", "1 if a policy decides; 0: everything passes.");
-	sample(p, g->active != 0, NULL);
+	if (m)
+		fprintf(p->f, "%s{fw_instance=\"%s\"} %llu.%09llu\n", p->name, g->instance, m->loaded_at / 1000000000,
+			m->loaded_at % 1000000000);
+	single(p, g->word.active != 0, "fw_active", "gauge", "1 if a policy decides; 0: everything passes.");
 	begin(p, "fw_hook_up", "gauge", "1 if the hook still judges what passes its target.");
 	for (size_t i = 0; i < g->n_hooks; i++)
-		sample(p, g->hooks[i].up, "hook", g->hooks[i].hook, "target", g->hooks[i].target, NULL);
+		if (!g->hooks[i].unchecked)
+			sample(p, g->hooks[i].up, "hook", g->hooks[i].hook, "target", g->hooks[i].target, NULL);
+}
+
+static void trial(struct page *p)
+{
+	const struct gauges *g = p->g;
+
+	begin(p, "fw_trial_seconds_left", "gauge", "Until the policy on trial is taken back; 0 without a trial.");
+	sample_real(p, (double)g->word.trial_ms / 1000, NULL);
+	single(p, g->reverted, "fw_reverted", "gauge", "1 if the last load was taken back.");
+	single(p, g->previous, "fw_previous_generation", "gauge",
+	       "Generation to which the end of a trial or a rollback returns, 0 if none is kept.");
+	single(p, g->n_tamper, "fw_tampered", "gauge", "Tables that are not what was loaded.");
+	single(p, g->candidate, "fw_audit_generation", "gauge", "Generation that an audit compares with, 0 without one.");
+	single(p, g->audit.judged, "fw_audit_judged_total", "counter",
+	       "Flows, and packets without one, that the audit has judged; starts from 0 with each.");
+	single(p, g->audit.disagreed, "fw_audit_disagreed_total", "counter", "Of these, where the two policies disagree.");
 }
 
 static void maps(struct page *p)
@@ -244,13 +271,6 @@ static void totals(struct page *p)
 	sample(p, g->calls_denied, NULL);
 }
 
-/* A metric of one sample. */
-static void single(struct page *p, uint64_t v, const char *name, const char *type, const char *help)
-{
-	begin(p, name, type, help);
-	sample(p, v, NULL);
-}
-
 static void flows(struct page *p)
 {
 	const struct gauges *g = p->g;
@@ -284,6 +304,7 @@ void out_stat_prometheus(FILE *f, const struct gauges *g, const struct out_style
 	struct page p = {.f = f, .g = g};
 
 	identity(&p);
+	trial(&p);
 	totals(&p);
 	rules(&p);
 	flows(&p);

@@ -72,7 +72,7 @@ static void alarm_line(FILE *f, const struct out_style *style, const char *s)
 	fprintf(f, "%s%s%s\n", style->colour ? RED : "", s, style->colour ? PLAIN : "");
 }
 
-static void head(FILE *f, const struct gauges *g, const struct out_style *style)
+static void policy(FILE *f, const struct gauges *g, const struct out_style *style)
 {
 	const struct fw_meta *m = g->meta->head;
 	const char *version = meta_string(g->meta, m->version);
@@ -82,17 +82,43 @@ static void head(FILE *f, const struct gauges *g, const struct out_style *style)
 	*rfc3339_put(loaded, m->loaded_at, 0) = 0;
 	fprintf(f, "instance %s, generation %u, loaded %s by fwload ", g->instance, g->generation, loaded);
 	out_safe(f, version ? version : "?");
-	fprintf(f, "\npolicy %s, slot %u decides, kernel memory %s\n", digest, g->active,
+	fprintf(f, "\npolicy %s, slot %u decides, kernel memory %s\n", digest, g->word.active,
 		bytes(g->memory).text);
-	if (g->trial_ms)
-		fprintf(f, "on trial: %" PRIu64 " s left, then slot %u decides\n", g->trial_ms / 1000,
-			g->fallback);
-	if (g->reverted)
-		alarm_line(f, style, "the trial is over: the fallback decides");
-	if (!g->active)
+}
+
+static void trial(FILE *f, const struct gauges *g, const struct out_style *style)
+{
+	char when[RFC3339_MAX + 1], text[128];
+
+	if (g->word.trial_ms) {
+		fprintf(f, "on trial: %" PRIu64 " s left, then ", (g->word.trial_ms + 999) / 1000);
+		fprintf(f, g->previous ? "generation %u decides again\n" : "nothing is filtered\n", g->previous);
+	} else if (g->previous) {
+		fprintf(f, "generation %u is kept for --rollback\n", g->previous);
+	}
+	if (g->word.candidate)
+		fprintf(f, "audit of generation %u: %llu judged, %llu disagree\n", g->candidate, g->audit.judged,
+			g->audit.disagreed);
+	if (!g->reverted)
+		return;
+	*rfc3339_put(when, g->reverted_at, 0) = 0;
+	snprintf(text, sizeof(text), "generation %u was taken back at %s", g->reverted_generation, when);
+	alarm_line(f, style, text);
+}
+
+static void head(FILE *f, const struct gauges *g, const struct out_style *style)
+{
+	if (g->meta)
+		policy(f, g, style);
+	else
+		fprintf(f, "instance %s, kernel memory %s\n", g->instance, bytes(g->memory).text);
+	trial(f, g, style);
+	if (!g->word.active)
 		alarm_line(f, style, "no policy is active: everything passes");
-	if (!g->n_hooks)
+	else if (!g->n_hooks)
 		alarm_line(f, style, "no hook is attached");
+	for (size_t i = 0; i < g->n_tamper; i++)
+		alarm_line(f, style, g->tamper[i].text);
 }
 
 static void hooks(FILE *f, const struct gauges *g, const struct out_style *style)
@@ -110,7 +136,7 @@ static void hooks(FILE *f, const struct gauges *g, const struct out_style *style
 	for (size_t i = 0; i < g->n_hooks; i++) {
 		const struct hook_gauge *h = &g->hooks[i];
 
-		grid_add(&t, "%s", h->up ? "ok" : "GONE");
+		grid_add(&t, "%s", h->unchecked ? "unchecked" : h->up ? "ok" : "GONE");
 		grid_add(&t, "%s", h->hook);
 		add_text(&t, h->target);
 		grid_add(&t, "%s", h->mode);
@@ -290,6 +316,15 @@ static void maps(FILE *f, const struct gauges *g, const struct out_style *style)
 	grid_print(&t, f, style->width);
 }
 
+static const char *slot_use(const struct word_view *w, uint32_t slot)
+{
+	return slot == w->active     ? w->trial_ms ? "decides, on trial" : "decides"
+	       : slot == w->fallback ? w->trial_ms ? "fallback" : "kept"
+	       : slot == w->candidate ? "audit"
+	       : slot == w->tried     ? "taken back"
+				      : "";
+}
+
 static void slots(FILE *f, const struct gauges *g, const struct out_style *style)
 {
 	static const struct grid_column columns[] = {
@@ -311,7 +346,7 @@ static void slots(FILE *f, const struct gauges *g, const struct out_style *style
 		grid_add(&t, "%s", bytes(s->size).text);
 		grid_add(&t, "%s", percent(s->used, s->size).text);
 		grid_add(&t, "%s", bytes(s->memory).text);
-		grid_add(&t, "%s", s->slot == g->active ? "decides" : "");
+		grid_add(&t, "%s", slot_use(&g->word, s->slot));
 	}
 	grid_print(&t, f, style->width);
 }

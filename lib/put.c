@@ -82,11 +82,12 @@ static char *put_group(char *p, uint32_t g)
 	return p;
 }
 
+static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
 /* RFC 5952: lower case, no leading zeros, "::" for the first longest run of two or more zero groups; section
  * 5 keeps ::ffff:a.b.c.d recognisable. */
 static char *put_ip6(char *p, const uint8_t a[16])
 {
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 	uint32_t g[8];
 	int best = -1, best_len = 1;
 
@@ -121,4 +122,17 @@ static char *put_ip6(char *p, const uint8_t a[16])
 char *put_ip(char *p, const uint8_t addr[16], int version)
 {
 	return version == 4 ? put_ip4(p, addr + 12) : put_ip6(p, addr);
+}
+
+char *put_endpoint(char *p, const uint8_t addr[16], uint16_t port)
+{
+	bool v4 = !memcmp(addr, mapped, sizeof(mapped));
+
+	if (!v4)
+		*p++ = '[';
+	p = put_ip(p, addr, v4 ? 4 : 6);
+	if (!v4)
+		*p++ = ']';
+	*p++ = ':';
+	return put_u32(p, port);
 }

@@ -39,6 +39,11 @@ char *put_hex(char *p, const uint8_t *b, size_t n);
 #define PUT_IP_MAX 45
 char *put_ip(char *p, const uint8_t addr[16], int version);
 
+/* put_endpoint(p, addr, port): "192.0.2.7:22", "[2001:db8::7]:22"; ${addr} 16 bytes in network byte order, IPv4 as
+ * ::ffff:a.b.c.d, ${port} in host byte order. At most PUT_ENDPOINT_MAX bytes. */
+#define PUT_ENDPOINT_MAX (PUT_IP_MAX + 8)
+char *put_endpoint(char *p, const uint8_t addr[16], uint16_t port);
+
 /* put_safe(p, s, len): ${s} as the inside of a JSON string in UTF-8 that is harmless on a terminal too:
  * quotes, backslashes, control characters, DEL, C1, line and bidi controls are escaped; bytes that are not
  * UTF-8 and U+FFFD itself become \ufffd, so that reading back and writing again gives the same text. At most

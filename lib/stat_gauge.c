@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "stat_gauge.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,16 +73,53 @@ bool flows_in_state(const struct gauges *g, int state, uint64_t *n)
 	return true;
 }
 
-void gauges_word(struct gauges *g, uint64_t word, uint64_t now_ms)
+void gauges_control(struct gauges *g, const struct fw_control *c, uint64_t now_ms)
 {
-	uint64_t deadline = FW_WORD_DEADLINE(word);
+	uint64_t at = c->reverted_at;
 
-	g->active = FW_WORD_ACTIVE(word);
-	g->fallback = FW_WORD_FALLBACK(word);
-	g->reverted = deadline && now_ms >= deadline;
-	g->trial_ms = deadline > now_ms ? deadline - now_ms : 0;
+	g->word = word_view(c->word, now_ms);
+	g->reverted = at != 0;
+	g->reverted_generation = c->reverted;
+	if (g->word.over) { /* and nobody has written it down yet */
+		g->reverted = true;
+		g->reverted_generation = 0; /* gauges_generations() knows */
+		at = FW_WORD_DEADLINE(c->word);
+	}
 	if (g->reverted)
-		g->active = g->fallback;
+		g->reverted_at = g->time - (now_ms > at ? now_ms - at : 0) * 1000000;
+}
+
+static uint32_t generation_in(const struct gauges *g, uint32_t slot)
+{
+	for (size_t i = 0; slot && i < g->n_slots; i++)
+		if (g->slots[i].slot == slot)
+			return g->slots[i].generation;
+	return 0;
+}
+
+void gauges_generations(struct gauges *g)
+{
+	g->generation = generation_in(g, g->word.active);
+	g->previous = generation_in(g, g->word.fallback);
+	g->candidate = generation_in(g, g->word.candidate);
+	if (g->word.over)
+		g->reverted_generation = generation_in(g, g->word.tried);
+}
+
+void gauges_tamper(struct gauges *g, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (g->n_tamper < TAMPER_MAX)
+		g->n_tamper++;
+	va_start(ap, fmt);
+	vsnprintf(g->tamper[g->n_tamper - 1].text, sizeof(g->tamper[0].text), fmt, ap);
+	va_end(ap);
+}
+
+bool gauges_sound(const struct gauges *g)
+{
+	return gauges_protect(g) && !g->n_tamper;
 }
 
 bool gauges_protect(const struct gauges *g)
@@ -88,7 +127,7 @@ bool gauges_protect(const struct gauges *g)
 	for (size_t i = 0; i < g->n_hooks; i++)
 		if (!g->hooks[i].up)
 			return false;
-	return g->active && g->n_hooks;
+	return g->word.active && g->n_hooks;
 }
 
 void gauges_free(struct gauges *g)

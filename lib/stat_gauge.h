@@ -11,6 +11,7 @@
 
 #include "bpf/fw_abi.h"
 #include "meta.h"
+#include "stat_word.h"
 
 #define GAUGE_NAME_MAX 63
 
@@ -30,6 +31,7 @@ struct slot_gauge {
 	uint64_t used, size, memory;
 };
 
+#define LOSING_MS 200
 enum ring_state {
 	RING_FREE,
 	RING_READ,	/* claimed, and the reader is there */
@@ -40,6 +42,7 @@ struct ring_gauge {
 	enum ring_state state;
 	uint64_t size, used, memory;
 	uint64_t sent, lost; /* events */
+	uint64_t losing;     /* of the lost, those of the last LOSING_MS; only a check looks so long */
 };
 
 struct rule_gauge {
@@ -68,8 +71,16 @@ struct hook_gauge {
 	const char *hook, *target;
 	const char *mode; /* "native", "generic", "tcx", "clsact", or "" */
 	bool up;	  /* the program still judges what passes the target of that name */
+	bool unchecked;	  /* the caller may not look at the link; ${up} says nothing */
 	char detail[160]; /* why not; or a note */
+	unsigned int before; /* programs of others that are asked before it, and may let pass what it would not */
 };
+
+/* Something that is not as it was loaded. */
+struct tamper_gauge {
+	char text[160];
+};
+#define TAMPER_MAX 8
 
 /* Which packets a count is about: rules for both directions don't say which it was. */
 enum flow_side { SIDE_INGRESS, SIDE_EGRESS, SIDE_BOTH, SIDE_COUNT };
@@ -79,14 +90,17 @@ extern const char *const ring_state_names[3]; /* "free", "read", "abandoned" */
 
 struct gauges {
 	char instance[GAUGE_NAME_MAX + 1];
-	struct meta *meta;   /* owned */
+	struct meta *meta;   /* of what decides; NULL: nothing does. Owned */
 	uint64_t time;	     /* of the reading; CLOCK_REALTIME, ns */
-	uint32_t active;     /* slot that decides now; 0: no policy, everything passes */
-	uint32_t fallback;   /* slot; 0: none */
-	uint64_t trial_ms;   /* until the fallback decides; 0: no trial, or it is over */
-	bool reverted;	     /* a trial ran out: ${active} is the fallback */
+	struct word_view word; /* slots */
 	uint32_t generation; /* that decides; 0: none */
+	uint32_t previous;   /* generation that the end of a trial, or --rollback, returns to; 0: none */
+	uint32_t candidate;  /* generation that an audit compares with; 0: no audit */
+	bool reverted;	     /* the last load was taken back, by the end of its trial or by --rollback, and none came after it */
+	uint32_t reverted_generation;
+	uint64_t reverted_at; /* CLOCK_REALTIME, ns */
 	uint64_t memory;     /* all maps */
+	bool damaged;	     /* with a failure to read: something is not there that a loaded instance has */
 
 	/* arrays are owned */
 	struct map_gauge *maps;
@@ -94,11 +108,13 @@ struct gauges {
 	struct ring_gauge rings[FW_RINGS];
 	struct rule_gauge *rules; /* in priority order */
 	struct hook_gauge *hooks;
-	size_t n_maps, n_slots, n_rings, n_rules, n_hooks;
+	struct tamper_gauge tamper[TAMPER_MAX];
+	size_t n_maps, n_slots, n_rings, n_rules, n_hooks, n_tamper;
 	struct fw_counter unruled[FW_RULE_ID_FIRST]; /* what no rule decided, by FW_REASON_ID() */
 	struct flow_gauges flows;
 	struct limit_gauges limits;
 	struct fw_state_stats state; /* over CPUs */
+	struct fw_audit_stats audit; /* over CPUs; of the present audit, or of the last */
 
 	/* filled by gauges_sum() */
 	uint64_t packets[FW_REASON_COUNT][FW_VERDICT_COUNT][SIDE_COUNT];
@@ -110,8 +126,17 @@ struct gauges {
  * its flows as reason "flow". */
 void gauges_sum(struct gauges *g);
 
-/* gauges_word(g, word, now_ms): what the control word ${word} means at ${now_ms} of CLOCK_BOOTTIME. */
-void gauges_word(struct gauges *g, uint64_t word, uint64_t now_ms);
+/* gauges_control(g, c, now_ms): what ${c} means at ${now_ms} of CLOCK_BOOTTIME, which is ${g->time}. */
+void gauges_control(struct gauges *g, const struct fw_control *c, uint64_t now_ms);
+
+/* gauges_generations(g): numbers of generations, from the word and ${slots}. */
+void gauges_generations(struct gauges *g);
+
+/* gauges_tamper(g, fmt, ...): one more finding; after TAMPER_MAX the last place holds the newest. */
+void gauges_tamper(struct gauges *g, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* gauges_sound(g): it protects, and nothing is other than it was loaded. */
+bool gauges_sound(const struct gauges *g);
 
 /* flows_in_state(g, state, n): flows in the states that share the name of ${state} (flow_state_names); false if a state
  * before it has the name already, or no flow can be in it. */

@@ -36,6 +36,7 @@ struct res_iface {
 	uint16_t type;	   /* ARPHRD_* of linux/if_arp.h */
 	uint8_t physical;  /* a device on a bus */
 	int ingress_owned; /* XDP or TC ingress of this instance judges its packets */
+	uint32_t hooks;	   /* FW_IFACE_HOOK of those attached to it */
 };
 
 /* What the policy's names mean on this host, and what belongs to the load and not to the policy. */

@@ -72,7 +72,7 @@ void lower_ifaces(struct lower *l, struct context *c, struct fw_arena *head)
 		}
 		used |= *row || r->ifaces[i].ingress_owned;
 		b[i].key = r->ifaces[i].ifindex;
-		b[i].entry = FW_LEAF(*row | (r->ifaces[i].ingress_owned ? FW_IFACE_INGRESS_OWNED : 0));
+		b[i].entry = FW_LEAF(*row | r->ifaces[i].hooks | (r->ifaces[i].ingress_owned ? FW_IFACE_INGRESS_OWNED : 0));
 	}
 	if (c->n_rows > 0xffff)
 		l->error = "too many different uses of interfaces: over 65535";

@@ -15,7 +15,7 @@ static void ip4(uint8_t a[16], uint32_t host)
 		a[12 + i] = (uint8_t)(host >> (24 - 8 * i));
 }
 
-static struct event_rule ssh;
+static struct event_rule ssh, admins; /* admins: of an audit's candidate */
 static struct label eth0, sshd;
 
 static struct fw_event tcp4(void)
@@ -87,6 +87,7 @@ static struct fw_event connect6(void)
 static void samples_make(void)
 {
 	event_rule_make(&ssh, "ssh", 3, 10, "web.yaml:12", 11);
+	event_rule_make(&admins, "admins", 6, 5, "new.yaml:7", 10);
 	label_make(&eth0, "eth0", 4);
 	label_make(&sshd, "/system.slice/ssh.service", 25);
 }
@@ -94,6 +95,7 @@ static void samples_make(void)
 static void samples_free(void)
 {
 	event_rule_free(&ssh);
+	event_rule_free(&admins);
 	label_free(&eth0);
 	label_free(&sshd);
 }

@@ -3,6 +3,7 @@
 """fwstat against an instance with known contents (stat_fixture.c), and against a real one with traffic, hooks that
 lose their targets, and readers that die. All in a mount and a network namespace of the test's own. Prints TAP.
 The program is the sanitizers' build where there is a fresh one; FWSTAT=PROGRAM names another."""
+import datetime
 import fcntl
 import glob
 import json
@@ -133,11 +134,11 @@ def read_metrics(instance="t"):
 def fixture(*args):
     source, binary = os.path.join(TOP, "tests/stat_fixture.c"), os.path.join(BUILD, "tests/stat_fixture")
     made_of = [source] + [os.path.join(TOP, name) for name in
-                          ("tests/stat_flows.h", "bpf/fw_abi.h", "bpf/tables_abi.h", "bpf/flow_table.h", "lib/flow_set.c")]
+                          ("tests/stat_flows.h", "tests/stat_meta.h", "bpf/fw_abi.h", "bpf/tables_abi.h", "bpf/flow_table.h", "lib/flow_set.c", "lib/image_sum.c")]
     if not os.path.exists(binary) or os.path.getmtime(binary) < max(map(os.path.getmtime, made_of)):
         os.makedirs(os.path.dirname(binary), exist_ok=True)
         call(os.environ.get("CC", "gcc"), "-std=gnu11", "-O2", "-g", "-Wall", "-D_GNU_SOURCE", "-I" + TOP, "-o", binary,
-             source, os.path.join(TOP, "lib/flow_set.c"), "-lbpf", "-lelf", "-lz")
+             source, os.path.join(TOP, "lib/flow_set.c"), os.path.join(TOP, "lib/image_sum.c"), "-lbpf", "-lelf", "-lz")
     call(binary, *map(str, args))
 
 
@@ -166,9 +167,10 @@ def test_json():
     same([(v["direction"], v["packets"]) for v in pick(j["verdicts"], reason="default")], [("ingress", 5)], "reason default")
     maps = {m["name"]: m for m in j["maps"]}
     same([(n, maps[n]["type"], maps[n].get("entries"), maps[n]["capacity"]) for n in sorted(maps)],
-         [("arenas", "array_of_maps", 2, 4), ("control", "array", None, 1), ("counters", "percpu_array", 67, 128),
-          ("flow_head", "array", None, 1), ("flows", "array", 500, 1000), ("limits", "lru_hash", 22, 1000),
-          ("log_limits", "array", 67, 128), ("meta", "array", None, 1), ("readers", "array", None, 1),
+         [("arenas", "array_of_maps", 2, 5), ("audit_stats", "percpu_array", None, 1), ("control", "array", None, 1),
+          ("counters", "percpu_array", 67, 128), ("flow_head", "array", None, 1), ("flows", "array", 500, 1000),
+          ("limits", "lru_hash", 22, 1000), ("log_limits", "array", 67, 128), ("meta1", "array", None, 1),
+          ("meta2", "array", None, 1), ("readers", "array", None, 1),
           ("rings", "array_of_maps", 4, 4), ("state_stats", "percpu_array", None, 1)], "every map with type, entries and capacity")
     same(maps["flows"]["fill_ratio"], 0.5, "fill ratio")
     states = {"syn_sent": 1, "established": 493, "fin_wait": 2, "udp_stream": 1, "icmp_new": 1, "fragment": 2}
@@ -272,15 +274,104 @@ def test_check():
     ok(status == 3 and out.startswith("FW UNKNOWN - ") and out.count("\n") == 1 and err == "", "check: not loaded", out, err)
 
 
+def word(active, fallback=0, candidate=0, deadline=0):
+    """A control word: bpf/fw_abi.h."""
+    return active | fallback << 8 | candidate << 12 | (deadline << 16 | 16 if deadline else 0)
+
+
+def boot_ms():
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * 1000)
+
+
 def test_trial():
-    boot = int(time.clock_gettime(time.CLOCK_BOOTTIME) * 1000)
-    fixture("word", (boot + 60000) << 8 | 2 << 4 | 1)
+    fixture("word", word(1, 2, deadline=boot_ms() + 60000))
     c = read_json()["control"]
-    ok(c["active_slot"] == 1 and 50 < c["trial_seconds_left"] <= 60, "trial", c)
-    fixture("word", (boot - 1) << 8 | 2 << 4 | 1)
+    ok(c["active_slot"] == 1 and 50 < c["trial_seconds_left"] <= 60 and c["previous_generation"] == 6, "trial", c)
+    m = read_metrics()
+    ok(50 < m.get(("fw_trial_seconds_left",)) <= 60 and m.get(("fw_reverted",)) == 0 and m.get(("fw_previous_generation",)) == 6,
+       "trial as metrics", m)
+    status, out, err = fwstat()
+    ok(status == 0 and re.search(r"\non trial: [56][0-9] s left, then generation 6 decides again\n", out), "trial in the table", out, err)
+    status, out, _ = fwstat("--check")
+    ok(status == 0 and re.match(r"FW OK - generation 7 on trial, [56][0-9] s left, 3 rules, 2 hooks attached \|", out), "check: a trial is OK", out)
+    fixture("word", word(1, 2, deadline=boot_ms() - 1500))
     j = read_json()
-    same((j["control"]["active_slot"], j["control"]["reverted"], j["generation"]), (2, True, 6), "trial that ran out")
-    fixture("word", 1)
+    same((j["control"]["active_slot"], j["control"]["reverted"], j["control"]["reverted_generation"], j["generation"],
+          "trial_seconds_left" in j["control"]), (2, True, 7, 6, False), "trial that ran out")
+    ok(abs(time.time() - 1.5 - when(j["control"]["reverted_at"])) < 1, "when it ran out", j["control"]["reverted_at"])
+    ok("generation 7 was taken back at " in fwstat()[1], "in the table")
+    fixture("reverted", boot_ms() - 60000)
+    j = read_json()
+    same((j["control"]["reverted_generation"], j["generation"], read_metrics().get(("fw_reverted",))), (8, 7, 1), "one that is recorded")
+    ok(abs(time.time() - 60 - when(j["control"]["reverted_at"])) < 1, "when that was", j["control"]["reverted_at"])
+    status, out, _ = fwstat("--check")
+    ok(status == 1 and re.match(r"FW WARNING - generation 8 was taken back at [-0-9T:]*Z, 7 decides \|", out), "check: WARNING until the next load", out)
+    fixture("word", word(1, 0, deadline=boot_ms() - 1))
+    status, out, err = fwstat("-o", "json")
+    j = json.loads(out)
+    same((status, j["generation"], j["protecting"], "digest" in j, j["rules"]), (1, 0, False, False, []), "a first load that ran out: no policy")
+    for args in ([], ["-o", "prometheus"], ["--flows"]):
+        status, out, err = fwstat(*args)
+        ok(status == (0 if args == ["--flows"] else 1) and out, "without a policy: fwstat " + " ".join(args), status, err)
+    read_metrics()
+    status, out, _ = fwstat("--check")
+    ok(status == 2 and out.startswith("FW CRITICAL - no policy is active: generation 7 was taken back at "), "check: that is CRITICAL", out)
+    fixture("word", word(1))
+
+
+def when(text):
+    return datetime.datetime.strptime(text[:19] + "+0000", "%Y-%m-%dT%H:%M:%S%z").timestamp()
+
+
+def test_audit():
+    same("audit" in read_json(), False, "no audit")
+    fixture("word", word(1, 0, 2))
+    same(read_json()["audit"], {"generation": 6, "judged": 100, "disagreed": 3}, "an audit, summed over CPUs")
+    m = read_metrics()
+    same([m.get((n,)) for n in ("fw_audit_generation", "fw_audit_judged_total", "fw_audit_disagreed_total")], [6, 100, 3], "as metrics")
+    ok("\naudit of generation 6: 100 judged, 3 disagree\n" in fwstat()[1], "in the table")
+    ok("audit of generation 6: 3 of 100 disagree |" in fwstat("--check")[1], "in the check")
+    fixture("word", word(1))
+
+
+def tampered():
+    status, out, _ = fwstat("--check")
+    return out.split(" | ", maxsplit=1)[0] if status == 2 else "exit %d: %s" % (status, out)
+
+
+def test_tamper(bpffs):
+    maps = os.path.join(bpffs, "fw/t/maps")
+    for what, at, want in (("a table", 200000, "were written to"), ("the header", 64, "were written to")):
+        fixture("poke", at)
+        same(tampered(), "FW CRITICAL - the tables of generation 7 in slot 1 " + want, "check: a bit of %s" % what)
+        fixture("poke", at)
+    fixture("tag", 128)
+    ok(re.match(r"FW CRITICAL - cgroup_ingress on /%s gone: its program \(id [0-9]+\) has another tag than that which was loaded$" % NAME,
+                tampered()), "check: a program of another tag", tampered())
+    fixture("tag", 128)
+    same(fwstat("--check")[0], 0, "check: as it was before")
+    fixture("word", word(1, 2))
+    same(fwstat("--check")[0], 0, "check: the generation before, as it was loaded")
+    fixture("word", word(2, 1))
+    fixture("poke", 200000)
+    ok("the tables of generation 7 in slot 1 were written to" in tampered(), "check: tables that are kept count, too")
+    fixture("poke", 200000)
+    fixture("word", word(1))
+    os.rename(maps + "/meta1", maps + "/meta3")
+    os.rename(maps + "/meta2", maps + "/meta1")
+    ok("the tables of generation 6 in slot 1 are of another generation" in tampered(), "check: names of another generation", tampered())
+    os.rename(maps + "/meta1", maps + "/meta2")
+    ok(tampered().startswith("FW CRITICAL - cannot read map meta1 "), "check: no names", tampered())
+    os.rename(maps + "/meta3", maps + "/meta1")
+    for name in ("control", "arenas", "flows", "counters", "readers"):
+        os.rename(maps + "/" + name, maps + "/gone")
+        ok(tampered().startswith("FW CRITICAL - cannot ") and "No such file" in tampered(), "check: no pin of map " + name, tampered())
+        os.rename(maps + "/gone", maps + "/" + name)
+    os.rename(maps + "/control", maps + "/gone")
+    os.rename(maps + "/readers", maps + "/control")
+    same(fwstat("--check")[0], 2, "check: another map in its place")
+    os.rename(maps + "/control", maps + "/readers")
+    os.rename(maps + "/gone", maps + "/control")
 
 
 def test_rings(bpffs):
@@ -292,6 +383,11 @@ def test_rings(bpffs):
     fixture("events", 100)
     status, out, _ = fwstat("--check")
     ok(status == 1 and "ring0 89.1% full" in out, "check: a ring that is read fills", out)
+    losing = subprocess.Popen((os.path.join(BUILD, "tests/stat_fixture"), "lose", "3000"))
+    ok(wait_for(lambda: re.match(r"FW CRITICAL - ring0 is losing events \([1-9][0-9]* in 0.2 s\) ", fwstat("--check")[1]), 2.5),
+       "check: events that get lost now are CRITICAL", fwstat("--check")[1])
+    losing.wait()
+    same(fwstat("--check")[0], 1, "check: that some were is a WARNING")
     os.close(ring)
     fixture("claim", 0)
 
@@ -347,6 +443,8 @@ def test_flows():
     same((status, err, len(rows), rows[0][:4]), (0, "", 499, ["state", "direction", "proto", "opener"]), "--flows: a table")
     ok(any(r[3:8] == ["10.1.0.6:40000", "10.9.0.1:443", "(gone)", "99s", "1s"] for r in rows) and
        any(r[3:8] == ["10.1.0.5:40000", "10.9.0.1:443", "(default)", "2h", "4d"] for r in rows), "--flows: rows", out)
+    fixture("word", word(1, 2))
+    same([f.get("rule") for f in flows("--src", "10.1.0.6")], ["went"], "--flows: which the generation that is kept still has")
     fixture("word", 0)
     same([len(flows()), "idle_seconds" in flows()[0]], [501, False], "--flows: without a policy nothing expires")
     fixture("word", 1)
@@ -368,7 +466,7 @@ def test_usage():
     for args in (["-w", "80"], ["-c", "5"], ["--check", "-w", "101"], ["--check", "-w", "x"], ["--check", "-w", "9", "-c", "8"],
                  ["--check", "-o", "json"], ["-o", "xml"], ["--watch", "0"], ["--watch", "1.5"], ["--http"], ["extra"],
                  ["--unknown"], ["-N", "../x"], ["--rule", "web"], ["--flows", "--check"],
-                 ["--flows", "-o", "prometheus"], ["--flows", "--state", "busy"], ["--flows", "--src", "x"]):
+                 ["--expect", "x"], ["--flows", "-o", "prometheus"], ["--flows", "--state", "busy"], ["--flows", "--src", "x"]):
         status, out, err = fwstat(*args)
         ok(status == 2 and out == "" and err.startswith("fwstat: "), "usage: " + " ".join(args), status, out, err)
     same(fwstat("--http")[2], "fwstat: --http is not supported yet\n", "--http")
@@ -402,6 +500,8 @@ def test_fixture(bpffs, cgroup):
     test_flows()
     test_check()
     test_trial()
+    test_audit()
+    test_tamper(bpffs)
     test_rings(bpffs)
     with tempfile.TemporaryDirectory() as tmp:
         test_output(tmp)

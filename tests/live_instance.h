@@ -27,6 +27,7 @@
 static const char *fwmon;
 static char root[] = "/tmp/fw-ring-XXXXXX";
 static struct fw_readers *readers;
+static struct fw_control *control;
 static struct fw_log_limit *limits;
 static int prog = -1;
 static uint64_t cgroup; /* of the next events; 0: unknown */
@@ -59,7 +60,13 @@ static const char *in_maps(const char *name)
 	return path[turn];
 }
 
-static void put_meta(uint32_t generation)
+static uint32_t slot_of(uint32_t generation)
+{
+	return 1 + generation % (FW_SLOTS - 1);
+}
+
+/* put_names(generation): a policy of one rule, not yet named by the control word. */
+static void put_names(uint32_t generation)
 {
 	struct {
 		struct fw_meta m;
@@ -74,12 +81,38 @@ static void put_meta(uint32_t generation)
 		  .r = {.id = 64, .name = sizeof(blob.m) + sizeof(blob.r), .priority = 10}};
 	uint32_t zero = 0;
 	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "meta", 4, sizeof(blob), 1, NULL);
+	char name[16];
 
 	snprintf(blob.name, sizeof(blob.name), "rule_g%u", generation);
+	snprintf(name, sizeof(name), "meta%u", slot_of(generation));
 	need(fd >= 0 && !bpf_map_update_elem(fd, &zero, &blob, 0) && !bpf_obj_pin(fd, in_maps("meta_new")) &&
-		     !rename(in_maps("meta_new"), in_maps("meta")),
+		     !rename(in_maps("meta_new"), in_maps(name)),
 	     "meta map");
 	close(fd);
+}
+
+static uint64_t boot_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* put_word(active, fallback, candidate, trial_ms): generations, 0 for none. */
+static void put_word(uint32_t active, uint32_t fallback, uint32_t candidate, uint64_t trial_ms)
+{
+	uint64_t word = FW_WORD(active ? slot_of(active) : 0, fallback ? slot_of(fallback) : 0, candidate ? slot_of(candidate) : 0);
+
+	control->abi = FW_ABI;
+	__atomic_store_n(&control->word, trial_ms ? FW_WORD_ON_TRIAL(word, boot_now() + trial_ms) : word, __ATOMIC_SEQ_CST);
+}
+
+/* put_meta(generation): decides from now on. */
+static void put_meta(uint32_t generation)
+{
+	put_names(generation);
+	put_word(generation, 0, 0, 0);
 }
 
 static void make_instance(const char *object)
@@ -118,8 +151,12 @@ static void make_instance(const char *object)
 	need(limits != MAP_FAILED, "mmap of log_limits");
 	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "control", 4, sizeof(struct fw_control), 1, &mappable);
 	need(fd >= 0 && !bpf_obj_pin(fd, in_maps("control")), "control");
+	control = mmap(NULL, sizeof(*control), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	need(control != MAP_FAILED, "mmap of control");
 	put_meta(5);
 }
+
+static uint32_t candidate; /* generation: the next events are disagreements with it; 0: verdicts */
 
 static void produce(uint32_t count, uint64_t first, uint32_t generation, uint32_t discard)
 {
@@ -143,6 +180,12 @@ static void produce(uint32_t count, uint64_t first, uint32_t generation, uint32_
 				    .length = 60,
 				    .cgroup_id = cgroup,
 				    .ifindex = 1};
+	if (candidate) {
+		q.event.type = FW_EVENT_DISAGREEMENT;
+		q.event.other_verdict = FW_VERDICT_ALLOW;
+		q.event.other_rule = 64;
+		q.event.other_generation = candidate;
+	}
 	if (cgroup)
 		q.event.known |= FW_EV_CGROUP | FW_EV_IFACE;
 	need(!bpf_prog_test_run_opts(prog, &run), "test run");
@@ -202,21 +245,27 @@ static bool claimed(uint64_t bits)
 	return false;
 }
 
-static uint64_t number(const char *line, const char *key)
+static inline uint64_t number(const char *line, const char *key)
 {
 	const char *at = strstr(line, key);
 
 	return at ? strtoull(at + strlen(key), NULL, 10) : UINT64_MAX;
 }
 
+/* next_has(c, part, other): the next line has both. */
+static bool next_has(struct child *c, const char *part, const char *other)
+{
+	char line[2048] = "nothing\n";
+
+	if (fgets(line, sizeof(line), c->out) && strstr(line, part) && strstr(line, other))
+		return true;
+	printf("# expected %s and %s in: %s", part, other, line);
+	return false;
+}
+
 static bool next_is(struct child *c, const char *part)
 {
-	char line[2048];
-
-	if (fgets(line, sizeof(line), c->out) && strstr(line, part))
-		return true;
-	printf("# expected %s in: %s", part, line);
-	return false;
+	return next_has(c, part, "");
 }
 
 #endif

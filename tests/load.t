@@ -57,7 +57,9 @@ said 1 "users is not known at hook tc_egress" "and a rule on users without cgrou
 result $? "none of them leaves a pin"
 said 3 "cannot open" "a missing file is the system's" load "$tmp/nothing.json"
 said 2 "usage:" "a bad option is usage" load --frobnicate
-said 2 "not supported yet" "an option of the future is refused" load --commit
+said 2 "in no time" "a trial that nobody could commit is refused" load --confirm 0s "$tmp/open.json"
+said 2 "exclude each other" "an audit and a trial at once are refused" load --audit --confirm 5s "$tmp/open.json"
+said 1 "not loaded" "nothing can be committed where nothing is loaded" load --commit
 said 2 "not an instance name" "a dot can't be in an instance's name" fwload -N a.b "$tmp/open.json"
 said 1 "" "--status of nothing" load --status
 said 0 "" "--unload of nothing" load --unload
@@ -68,15 +70,19 @@ said 0 "" "first load" load -i eth0 -g "$lab_cgroup_path" "$tmp/closed.json"
 result $? "a default deny takes effect"
 load --status >"$tmp/status"
 is "$(grep -c ^hook "$tmp/status")" 8 "--status lists eight hooks"
-before=$(stat -c %i "$pins/$lab/maps/meta")
+before=$(stat -c %i "$pins/$lab/maps/meta1")
 said 0 "" "the same policy again" load -i eth0 -g "$lab_cgroup_path" "$tmp/closed.json"
 is "$(cat "$tmp/err" "$tmp/out")" "" "is silent"
-is "$(stat -c %i "$pins/$lab/maps/meta")" "$before" "and changes nothing"
+is "$(stat -c %i "$pins/$lab/maps/meta1")" "$before" "and changes nothing"
 progs=$(bpftool -j prog show pinned "$pins/$lab/progs/xdp" | jq .id)
 said 0 "" "another policy" load -i eth0 -g "$lab_cgroup_path" "$tmp/open.json"
 sees
 result $? "takes effect"
 is "$(bpftool -j prog show pinned "$pins/$lab/progs/xdp" | jq .id)" "$progs" "with the resident programs"
+mkdir "$lab_cgroup/inner"
+said 1 "one of which is in the other" "a trial can't go to a cgroup inside of the present one" \
+	load -g "$lab_cgroup_path/inner" --confirm 5s "$tmp/closed.json"
+rmdir "$lab_cgroup/inner"
 said 0 "" "fewer places" load -i eth0 "$tmp/open.json"
 # (a clsact filter has no pin: there the link of XDP is the only one)
 is "$(find "$pins/$lab/links" -type f ! -name 'tc_egress-*' ! -name 'xdp-*' | wc -l)" 0 \

@@ -79,19 +79,25 @@ static void map_info(int fd, struct bpf_map_info *info)
 
 static void print_meta(void)
 {
-	int fd = pin_open("maps/meta");
+	int fd = pin_open("maps/control");
+	struct fw_control control;
 	struct bpf_map_info info;
 	const struct fw_meta *m;
 	uint32_t zero = 0;
-	char *value;
+	char *value, name[32];
 
+	if (bpf_map_lookup_elem(fd, &zero, &control))
+		fail("cannot read", "maps/control");
+	close(fd);
+	snprintf(name, sizeof(name), "maps/meta%u", FW_WORD_ACTIVE(control.word));
+	fd = pin_open(name);
 	map_info(fd, &info);
 	value = malloc((info.value_size + 7) & ~7u);
 	if (!value || bpf_map_lookup_elem(fd, &zero, value))
-		fail("cannot read", "maps/meta");
+		fail("cannot read", name);
 	m = (const struct fw_meta *)value;
 	if (m->magic != FW_META_MAGIC || m->abi != FW_ABI) {
-		fprintf(stderr, "prog_run: maps/meta: another ABI\n");
+		fprintf(stderr, "prog_run: %s: another ABI\n", name);
 		exit(3);
 	}
 	printf("# generation %u\n", m->generation);

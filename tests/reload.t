@@ -46,8 +46,12 @@ for ((i = 0; i < reloads; i++)); do
 	if ((i % 2)); then next=one; else next=two; fi
 	# once, the tables outgrow their size class: programs and slots are replaced under way
 	((i != reloads / 4 * 2)) || next=big
+	began=${EPOCHREALTIME/[.,]/}
 	at "$host" fwload -q -N "$lab" -i eth0 "$tmp/$next.json" || failed=$((failed + 1))
-done
+	echo $((${EPOCHREALTIME/[.,]/} - began))
+done >"$tmp/times"
+sort -n "$tmp/times" | awk '{ t[NR] = $1 } END { printf "# fwload takes %.1f ms, 99 of 100 at most %.1f\n",
+	t[int((NR + 1) / 2)] / 1000, t[int(NR * 0.99 + 0.5)] / 1000 }'
 is "$failed" 0 "$reloads reloads succeed"
 exec 9>&-
 wait "$traffic"

@@ -2,6 +2,10 @@
 /* An instance "t" with known contents, built by hand below $FW_BPFFS/fw, for tests/fwstat.t.
  * usage: stat_fixture make CGROUP   maps, pins, and two hooks on the cgroup of that path
  *        stat_fixture word WORD     write the control word
+ *        stat_fixture reverted MS   generation 8 was taken back at MS of CLOCK_BOOTTIME
+ *        stat_fixture lose MS       events of ring 0, as if they did not fit, for so long
+ *        stat_fixture poke OFFSET   one bit of the tables in slot 1
+ *        stat_fixture tag BITS      turned in the tag that is written down of the first hook's program
  *        stat_fixture fill N        live entries of the flow table (max_flows 1000), at least 12: make_flows()
  *        stat_fixture noise SEED    random bytes in the flow table, its head, its clock's tables and the rate limits
  *        stat_fixture events N      events of 16 bytes into ring 0 (4096 bytes), without a wake-up
@@ -21,6 +25,7 @@
 #include "bpf/fw_abi.h"
 #include "bpf/tables_abi.h"
 #include "lib/flow_set.h"
+#include "lib/image_sum.h"
 
 #define FLOWS 1000 /* max_flows */
 #define HZ 250
@@ -124,14 +129,23 @@ static void fill_arena(struct fw_arena *a, uint32_t generation)
 	memcpy((uint8_t *)a + RATES + 512, &rate, sizeof(rate));
 }
 
+static struct fw_arena *arena_of(uint32_t generation)
+{
+	struct fw_arena *a = calloc(1, FW_ARENA_MIN);
+
+	need(a, "memory");
+	fill_arena(a, generation);
+	memset(a->digest, generation == 7 ? 0xab : 0xcd, sizeof(a->digest));
+	return a;
+}
+
 static void make_arenas(void)
 {
 	int outer, inner[2];
 
 	for (int i = 0; i < 2; i++) {
-		struct fw_arena *a = calloc(1, FW_ARENA_MIN);
+		struct fw_arena *a = arena_of(7 - (uint32_t)i);
 
-		fill_arena(a, 7 - (uint32_t)i);
 		inner[i] = make_map(NULL, BPF_MAP_TYPE_ARRAY, 4, FW_ARENA_MIN, 1, -1);
 		put(inner[i], 0, a);
 		free(a);
@@ -157,21 +171,29 @@ static void make_rings(void)
 		put(outer, n, &ring[n]);
 }
 
-/* A program that says yes. */
+/* A program that says yes, and works on the maps that ours work on. */
 static int make_prog(enum bpf_attach_type type)
 {
+	const int control = open_map("/maps/control"), arenas = open_map("/maps/arenas");
 	const struct bpf_insn code[] = {
+		{.code = BPF_LD | BPF_IMM | BPF_DW, .dst_reg = BPF_REG_1, .src_reg = BPF_PSEUDO_MAP_FD, .imm = control},
+		{},
+		{.code = BPF_LD | BPF_IMM | BPF_DW, .dst_reg = BPF_REG_1, .src_reg = BPF_PSEUDO_MAP_FD, .imm = arenas},
+		{},
 		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 1},
 		{.code = BPF_JMP | BPF_EXIT},
 	};
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = type);
-	int fd = bpf_prog_load(BPF_PROG_TYPE_CGROUP_SKB, "t", "GPL", code, 2, &opts);
+	int fd = bpf_prog_load(BPF_PROG_TYPE_CGROUP_SKB, "t", "GPL", code, sizeof(code) / sizeof(*code), &opts);
 
 	need(fd >= 0, "load of a program");
+	close(control);
+	close(arenas);
 	return fd;
 }
 
-static uint32_t make_link(const char *cgroup, enum bpf_attach_type type, const char *pin)
+/* make_link(cgroup, type, pin, l): attached and pinned; what the loader writes down of its program into ${l}. */
+static void make_link(const char *cgroup, enum bpf_attach_type type, const char *pin, struct fw_meta_link *l)
 {
 	int dir = open(cgroup, O_RDONLY | O_DIRECTORY), prog = make_prog(type), link;
 	struct bpf_prog_info info = {};
@@ -183,80 +205,29 @@ static uint32_t make_link(const char *cgroup, enum bpf_attach_type type, const c
 	need(!bpf_obj_get_info_by_fd(prog, &info, &len), "program info");
 	close(link);
 	close(dir);
-	return info.id;
+	l->prog_id = info.id;
+	memcpy(l->prog_tag, info.tag, sizeof(l->prog_tag));
 }
 
 #include "tests/stat_flows.h"
+#include "tests/stat_meta.h"
 
-struct blob {
-	struct fw_meta head;
-	struct fw_meta_rule rules[3];
-	struct fw_meta_link links[2];
-	char text[1024];
-	uint32_t used;
-};
-
-static uint32_t string(struct blob *b, const char *s)
+static void make_audit(void)
 {
-	uint32_t at = b->used;
+	int fd = make_map("/maps/audit_stats", BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(struct fw_audit_stats), 1, -1);
+	int cpus = libbpf_num_possible_cpus();
+	struct fw_audit_stats *all = calloc((size_t)cpus, sizeof(*all));
 
-	need(at + strlen(s) < sizeof(b->text), "room for strings");
-	strcpy(b->text + at, s);
-	b->used += strlen(s) + 1;
-	return (uint32_t)(offsetof(struct blob, text) + at);
-}
-
-static void make_meta(const char *cgroup)
-{
-	struct blob b = {.head = {.magic = FW_META_MAGIC,
-				  .abi = FW_ABI,
-				  .loaded_at = 1790000000500000000ull,
-				  .generation = 7,
-				  .n_rules = 3,
-				  .n_links = 2,
-				  .rules = offsetof(struct blob, rules),
-				  .links = offsetof(struct blob, links)}};
-	uint32_t file = string(&b, "a \"b\\c\".yaml"), target, pin[2];
-	const char *root = strstr(cgroup, "/fwstat-");
-
-	b.head.size = offsetof(struct blob, used);
-	memset(b.head.digest, 0xab, sizeof(b.head.digest));
-	b.head.version = string(&b, "0.1.0");
-	target = string(&b, root ? root : cgroup);
-	pin[0] = string(&b, "cgroup_ingress-1");
-	pin[1] = string(&b, "cgroup_egress-1");
-	b.rules[0] = (struct fw_meta_rule){.id = 64,
-					   .name = string(&b, "ssh"),
-					   .file = file,
-					   .line = 3,
-					   .priority = 10,
-					   .action = 1,
-					   .directions = 1};
-	b.rules[1] = (struct fw_meta_rule){.id = 65,
-					   .name = string(&b, "web"),
-					   .file = file,
-					   .line = 9,
-					   .priority = 20,
-					   .action = 3,
-					   .directions = 3};
-	b.rules[2] = (struct fw_meta_rule){
-		.id = 66, .name = string(&b, "block"), .priority = 65535, .action = 0, .directions = 2};
-	b.links[0] = (struct fw_meta_link){
-		.hook = FW_HOOK_CGROUP_INGRESS,
-		.target = target,
-		.pin = pin[0],
-		.prog_id = make_link(cgroup, BPF_CGROUP_INET_INGRESS, "/links/cgroup_ingress-1")};
-	b.links[1] = (struct fw_meta_link){
-		.hook = FW_HOOK_CGROUP_EGRESS,
-		.target = target,
-		.pin = pin[1],
-		.prog_id = make_link(cgroup, BPF_CGROUP_INET_EGRESS, "/links/cgroup_egress-1")};
-	put(make_map("/maps/meta", BPF_MAP_TYPE_ARRAY, 4, b.head.size, 1, -1), 0, &b);
+	all[0] = (struct fw_audit_stats){.judged = 90, .disagreed = 1};
+	all[cpus - 1].judged += 10;
+	all[cpus - 1].disagreed += 2;
+	put(fd, 0, all);
+	free(all);
 }
 
 static void make(const char *cgroup)
 {
-	struct fw_control control = {.word = 1};
+	struct fw_control control = {.word = 1, .abi = FW_ABI};
 	struct fw_readers readers = {.claimed = 2, .sent = {128, 0, 5, 0}, .lost = {11, 0, 2, 0}};
 	char root[512];
 
@@ -271,7 +242,9 @@ static void make(const char *cgroup)
 	make_rings();
 	make_state();
 	make_limits();
-	make_meta(cgroup);
+	make_audit();
+	make_meta(7, cgroup);
+	make_meta(6, NULL);
 }
 
 /* Producer positions are the kernel's alone: a program has to write. */
@@ -302,6 +275,42 @@ static void events(uint32_t n)
 	need(prog >= 0 && !bpf_prog_test_run_opts(prog, &run), "producer");
 }
 
+static void change_control(uint64_t word, uint32_t reverted, uint64_t reverted_at)
+{
+	struct fw_control c = {.word = word, .abi = FW_ABI, .reverted = reverted, .reverted_at = reverted_at};
+
+	put(open_map("/maps/control"), 0, &c);
+}
+
+/* Events that get lost, 100 times a second, for ${ms}. */
+static void lose(uint64_t ms)
+{
+	struct fw_readers r;
+	uint32_t zero = 0;
+	int fd = open_map("/maps/readers");
+
+	need(!bpf_map_lookup_elem(fd, &zero, &r), "readers");
+	for (; ms >= 10; ms -= 10) {
+		r.lost[0]++;
+		put(fd, 0, &r);
+		usleep(10000);
+	}
+}
+
+/* poke(at): write into the tables in slot 1. */
+static void poke(uint64_t at)
+{
+	int arenas = open_map("/maps/arenas"), fd;
+	uint32_t slot = 1, id;
+	uint8_t *mem;
+
+	need(!bpf_map_lookup_elem(arenas, &slot, &id), "arenas");
+	fd = bpf_map_get_fd_by_id(id);
+	mem = fd < 0 ? MAP_FAILED : mmap(NULL, FW_ARENA_MIN, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	need(mem != MAP_FAILED, "tables");
+	mem[at] ^= 1;
+}
+
 int main(int argc, char **argv)
 {
 	const char *verb = argc == 3 ? argv[1] : "";
@@ -311,11 +320,19 @@ int main(int argc, char **argv)
 	if (!strcmp(verb, "make")) {
 		make(argv[2]);
 	} else if (!strcmp(verb, "word")) {
-		put(open_map("/maps/control"), 0, &n);
+		change_control(n, 0, 0);
+	} else if (!strcmp(verb, "reverted")) {
+		change_control(1, 8, n);
 	} else if (!strcmp(verb, "fill")) {
 		fill((uint32_t)n);
 	} else if (!strcmp(verb, "noise")) {
 		noise((unsigned int)n);
+	} else if (!strcmp(verb, "lose")) {
+		lose(n);
+	} else if (!strcmp(verb, "tag")) {
+		change_tag((uint8_t)n);
+	} else if (!strcmp(verb, "poke")) {
+		poke(n);
 	} else if (!strcmp(verb, "events")) {
 		events((uint32_t)n);
 	} else if (!strcmp(verb, "claim")) {
@@ -327,7 +344,8 @@ int main(int argc, char **argv)
 		r.claimed = n;
 		put(fd, 0, &r);
 	} else {
-		fputs("usage: stat_fixture make CGROUP | word WORD | fill N | noise SEED | events N | claim MASK\n",
+		fputs("usage: stat_fixture make CGROUP | word WORD | reverted MS | lose MS | poke OFFSET | tag BITS | fill N | noise SEED | "
+		      "events N | claim MASK\n",
 		      stderr);
 		return 2;
 	}

@@ -69,7 +69,9 @@ static void add_odd(const struct flow_set *set)
 	add(set, flow(3, FW_FLOW_FIN_WAIT_O, 64, 1));
 	add(set, flow(4, FW_FLOW_FIN_WAIT_R, 64, 1));
 	add(set, flow(5, FW_FLOW_ESTABLISHED, FW_REASON_ID(FW_REASON_DEFAULT, FW_INGRESS), 7200));
-	add(set, flow(6, FW_FLOW_SYN_SENT, 99, 99));
+	e = flow(6, FW_FLOW_SYN_SENT, 99, 99);
+	e.generation = 6;
+	add(set, e);
 	for (uint32_t n = 7; n < 10; n++)
 		add(set, flow(n, FW_FLOW_SYN_SENT, 64, 200));
 	for (uint32_t n = 10; n < 12; n++) {

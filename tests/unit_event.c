@@ -132,6 +132,64 @@ static void test_lines(void)
 	ok(harmless(print(event_text, &ev, false)), "text: numbers without a word");
 }
 
+/* What the live policy denied and the candidate of an audit would allow, by rule or by default. */
+static void test_disagreement(void)
+{
+	struct fw_event e = tcp4();
+	struct event ev = of(&e);
+	const char *tail;
+
+	e.type = FW_EVENT_DISAGREEMENT;
+	e.other_verdict = FW_VERDICT_ALLOW;
+	e.other_rule = 65;
+	e.other_generation = 8;
+	ev.type = EVENT_DISAGREEMENT;
+	ev.candidate = &admins;
+	print(event_json, &ev, false);
+	tail = strstr(line, ",\"generation\":7");
+	ok(strstr(line, "\"event_type\":\"disagreement\",\"verdict\":\"deny\",\"reason\":\"rule\",\"rule\":\"ssh\","), "JSON: a disagreement");
+	same(tail ? tail : "",
+	     ",\"generation\":7,\"candidate_verdict\":\"allow\",\"candidate_rule\":\"admins\","
+	     "\"candidate_rule_source\":\"new.yaml:7\",\"candidate_generation\":8}\n",
+	     "JSON: what the candidate says");
+	ok(survives(line), "which reads back");
+	print(event_text, &ev, false);
+	tail = strstr(line, " len=60");
+	same(tail ? tail : "", " len=60 candidate=allow:admins candidate_generation=8\n", "text: what the candidate says");
+	e.other_rule = FW_REASON_ID(FW_REASON_DEFAULT, FW_EGRESS);
+	ev.candidate = NULL;
+	print(event_json, &ev, false);
+	ok(strstr(line, ",\"candidate_verdict\":\"allow\",\"candidate_reason\":\"default\",\"candidate_generation\":8}\n") && survives(line),
+	   "JSON: no rule of the candidate");
+	ok(strstr(print(event_text, &ev, false), " candidate=allow:(default) "), "text: no rule of the candidate");
+	e.other_rule = 4711;
+	print(event_json, &ev, false);
+	ok(strstr(line, "\"allow\",\"candidate_generation\":8}\n") && survives(line), "JSON: a rule that nobody knows");
+}
+
+static void test_trial_line(void)
+{
+	struct event ev = {.type = EVENT_TRIAL,
+			   .time = 1000000000,
+			   .trial = {.state = TRIAL_STARTED, .generation = 8, .fallback = 7, .seconds_left = 60}};
+
+	same(print(event_json, &ev, false),
+	     "{\"event_type\":\"trial\",\"timestamp\":\"1970-01-01T00:00:01.000000000Z\",\"state\":\"started\","
+	     "\"generation\":8,\"fallback\":7,\"seconds_left\":60}\n",
+	     "JSON: a trial");
+	ok(survives(line), "which reads back");
+	same(print(event_text, &ev, false),
+	     "1970-01-01T00:00:01.000000Z trial        started     generation 8, fallback generation 7, 60 s left\n", "text: a trial");
+	ev.trial = (struct event_trial){.state = TRIAL_ROLLED_BACK, .generation = 8};
+	same(print(event_json, &ev, false),
+	     "{\"event_type\":\"trial\",\"timestamp\":\"1970-01-01T00:00:01.000000000Z\",\"state\":\"rolled_back\","
+	     "\"generation\":8,\"fallback\":0}\n",
+	     "JSON: its end");
+	ok(survives(line), "which reads back, too");
+	same(print(event_text, &ev, false),
+	     "1970-01-01T00:00:01.000000Z trial        rolled_back generation 8, fallback no filtering\n", "text: its end");
+}
+
 static void test_meta_line(void)
 {
 	struct event_meta m = {
@@ -151,6 +209,11 @@ static void test_meta_line(void)
 	     "2026-11-22T13:18:47.123456Z meta         instance default, generation 3, rules 2, loaded "
 	     "2026-11-22T13:18:47Z\n",
 	     "text: meta");
+	m.generation = 0;
+	ok(strstr(print(event_json, &ev, false), "\"instance\":\"default\",\"generation\":0,\"rules\":0}\n") && survives(line),
+	   "JSON: meta, when nothing is filtered");
+	same(print(event_text, &ev, false), "2026-11-22T13:18:47.123456Z meta         instance default, nothing is filtered\n",
+	     "text: the same");
 	label_free(&m.version);
 	label_free(&m.instance);
 }
@@ -225,6 +288,12 @@ static void test_random(void)
 		if (e.cgroup_id % 3 == 0)
 			e.rule = 64;
 		ev = of(&e);
+		if (i & 1) {
+			ev.type = EVENT_DISAGREEMENT;
+			e.other_verdict %= FW_VERDICT_COUNT;
+			e.other_rule %= 2 * FW_RULE_ID_FIRST;
+			ev.candidate = e.other_rule > FW_RULE_ID_FIRST ? &admins : NULL;
+		}
 		print(event_json, &ev, false);
 		longest = strlen(line) > longest ? strlen(line) : longest;
 		bad += !harmless(line) || !survives(line);
@@ -246,8 +315,10 @@ static void test_longest(void)
 	e.known = 0xffff;
 	event_rule_make(&rule, big, sizeof(big), 65535, big, sizeof(big));
 	label_make(&name, big, sizeof(big));
-	ev.rule = &rule;
+	ev.rule = ev.candidate = &rule;
 	ev.iface = ev.cgroup = &name;
+	ev.type = EVENT_DISAGREEMENT;
+	e.other_rule = FW_RULE_ID_FIRST;
 	ok(event_json(line, &ev, false) - line <= (long)EVENT_ROOM_MAX, "JSON: longest names fit");
 	ok(event_text(line, &ev, true) - line <= (long)EVENT_ROOM_MAX, "text: longest names fit");
 	event_rule_free(&rule);
@@ -259,6 +330,8 @@ int main(void)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	samples_make();
 	test_lines();
+	test_disagreement();
+	test_trial_line();
 	test_meta_line();
 	test_hostile();
 	test_random();

@@ -38,6 +38,14 @@ static void test_parse_errors(void)
 		"\"comm\":\"\\ud800\"}",
 		"{\"timestamp\":\"2026-01-01T00:00:00Z\",\"event_type\":\"verdict\",\"verdict\":\"deny\",}",
 		"{\"timestamp\":\"2026-01-01T00:00:00Z\",\"event_type\":\"lost\",\"count\":-1}",
+		"{\"timestamp\":\"2026-01-01T00:00:00Z\",\"event_type\":\"trial\",\"generation\":1}",
+		"{\"timestamp\":\"2026-01-01T00:00:00Z\",\"event_type\":\"trial\",\"state\":\"begun\"}",
+		"{\"timestamp\":\"2026-01-01T00:00:00Z\",\"event_type\":\"disagreement\",\"verdict\":\"deny\"}",
+		"{\"timestamp\":\"2026-01-01T00:00:00Z\",\"event_type\":\"disagreement\",\"candidate_verdict\":\"deny\"}",
+		"{\"timestamp\":\"2026-01-01T00:00:00Z\",\"event_type\":\"disagreement\",\"verdict\":\"deny\","
+		"\"candidate_verdict\":\"allow\",\"candidate_reason\":\"none\"}",
+		"{\"timestamp\":\"2026-01-01T00:00:00Z\",\"event_type\":\"disagreement\",\"verdict\":\"deny\","
+		"\"candidate_verdict\":\"allow\",\"candidate_reason\":\"default\",\"candidate_rule\":\"x\"}",
 		"{\"timestamp\":\"2026-01-01T00:00:00Z\",\"event_type\":\"suppressed\"}",
 		"{\"timestamp\":\"2026-01-01T00:00:00Z\",\"event_type\":\"suppressed\",\"count\":1,"
 		"\"reason\":\"none\"}",
@@ -147,6 +155,28 @@ static void test_filters(void)
 	filter_free(&f);
 }
 
+static void test_filter_audit(void)
+{
+	struct fw_event e = tcp4();
+	struct event ev = of(&e), trial = {.type = EVENT_TRIAL};
+	struct event_filter f = {};
+
+	ev.type = EVENT_DISAGREEMENT;
+	ev.candidate = &admins;
+	e.other_verdict = FW_VERDICT_ALLOW;
+	filter_add(&f, FILTER_RULE, "admins");
+	ok(filter_pass(&f, &ev), "a disagreement passes by the candidate's rule");
+	ok(filter_pass(&f, &trial), "trial records always pass");
+	filter_add(&f, FILTER_VERDICT, "deny");
+	ok(filter_pass(&f, &ev), "and by the live verdict");
+	filter_free(&f);
+	filter_add(&f, FILTER_RULE, "ssh");
+	ok(filter_pass(&f, &ev), "and by the live rule");
+	filter_add(&f, FILTER_VERDICT, "allow");
+	ok(!filter_pass(&f, &ev), "not by the candidate's verdict");
+	filter_free(&f);
+}
+
 static void test_filter_suppressed(void)
 {
 	struct event ev = {.type = EVENT_SUPPRESSED, .count = 1, .rule = &ssh};
@@ -220,6 +250,7 @@ int main(void)
 	test_values();
 	test_parse_errors();
 	test_filters();
+	test_filter_audit();
 	test_filter_suppressed();
 	samples_free();
 	return done();

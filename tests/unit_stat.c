@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Sums, control words, fill ratios, thresholds and columns of fwstat without a kernel. TAP on standard
+/* Sums, fill ratios, thresholds and columns of fwstat without a kernel. TAP on standard
  * output. */
 #include <stdarg.h>
 #include <stdio.h>
@@ -117,20 +117,6 @@ static void test_filter(void)
 	flow_filter_free(&f);
 }
 
-static void test_word(void)
-{
-	struct gauges g = {};
-
-	gauges_word(&g, 0x21, 1000);
-	ok(g.active == 1 && g.fallback == 2 && !g.trial_ms && !g.reverted, "no trial");
-	gauges_word(&g, 5000ull << 8 | 0x21, 1000);
-	ok(g.active == 1 && g.trial_ms == 4000 && !g.reverted, "on trial");
-	gauges_word(&g, 5000ull << 8 | 0x21, 5000);
-	ok(g.active == 2 && !g.trial_ms && g.reverted, "the deadline itself is too late");
-	gauges_word(&g, 0, 1000);
-	ok(!g.active, "no policy");
-}
-
 static void test_ratio(void)
 {
 	ok(fill_ratio(0, 0) == 0 && fill_ratio(1, 4) == 0.25 && fill_ratio(5, 4) == 1, "fill ratios");
@@ -157,7 +143,7 @@ static void test_check(void)
 				.fills = true,
 				.by_traffic = true};
 	struct hook_gauge hooks[8];
-	struct gauges g = {.active = 1,
+	struct gauges g = {.word = {.active = 1},
 			   .generation = 3,
 			   .maps = &map,
 			   .n_maps = 1,
@@ -203,6 +189,72 @@ static void test_check(void)
 	g.n_hooks = 0;
 	free(check_text(&g, 0.8, 0.95, &state));
 	ok(state == CHECK_CRITICAL, "no hooks");
+}
+
+/* said(g, limits): the line's text, without performance data. */
+static const char *said(const struct gauges *g, const struct check_limits *limits, enum check_state *state)
+{
+	static char text[1200];
+	FILE *f = fmemopen(text, sizeof(text), "w");
+
+	*state = stat_check(f, g, limits);
+	fclose(f);
+	*strstr(text, " | ") = 0;
+	return text;
+}
+
+static void test_check_more(void)
+{
+	struct check_limits limits = {.warning = 0.8, .critical = 0.95, 
+					      .expect = {.file = "web.json", .policy = {1, 2}, .attached = {3}}};
+	struct fw_meta head = {.policy = {1, 2}, .attached = {4}};
+	struct meta meta = {.head = &head};
+	struct hook_gauge hook = {.hook = "tc_ingress", .target = "eth0", .mode = "tcx", .up = true};
+	struct gauges g = {.word = {.active = 1}, .generation = 8, .meta = &meta, .hooks = &hook, .n_hooks = 1};
+	enum check_state state;
+
+	ok(!strcmp(said(&g, &limits, &state), "FW OK - generation 8, 0 rules, 1 hooks attached") && state == CHECK_OK,
+	   "the expected policy");
+	g.word.trial_ms = 40001;
+	g.word.candidate = 3;
+	g.candidate = 9;
+	g.audit = (struct fw_audit_stats){.judged = 100, .disagreed = 3};
+	ok(!strcmp(said(&g, &limits, &state), "FW OK - generation 8 on trial, 41 s left, 0 rules, 1 hooks attached, "
+					      "audit of generation 9: 3 of 100 disagree") &&
+		   state == CHECK_OK,
+	   "a trial and an audit are OK, and told");
+	limits.expect.attach = true;
+	ok(strstr(said(&g, &limits, &state), "the loaded policy is attached elsewhere than web.json says") && state == CHECK_WARNING,
+	   "attached elsewhere");
+	limits.expect.policy[31] = 1;
+	ok(strstr(said(&g, &limits, &state), "the loaded policy is not that of web.json") && state == CHECK_CRITICAL,
+	   "another policy than the expected");
+	limits.expect.unread = true;
+	ok(strstr(said(&g, &limits, &state), "web.json is no policy") && state == CHECK_CRITICAL, "a file that is none");
+	limits.expect.file = NULL;
+	g.reverted = true;
+	g.reverted_generation = 9;
+	ok(!strcmp(said(&g, &limits, &state), "FW WARNING - generation 9 was taken back at 1970-01-01T00:00:00Z, 8 decides") &&
+		   state == CHECK_WARNING,
+	   "a load that was taken back");
+	g.word.active = 0;
+	ok(strstr(said(&g, &limits, &state), "no policy is active: generation 9 was taken back") && state == CHECK_CRITICAL,
+	   "a first load that was taken back");
+	g.word.active = 1;
+	g.reverted = false;
+	hook.before = 2;
+	ok(strstr(said(&g, &limits, &state), "2 programs of others before tc_ingress on eth0") && state == CHECK_WARNING,
+	   "programs before ours");
+	gauges_tamper(&g, "the tables were written to");
+	ok(!strcmp(said(&g, &limits, &state), "FW CRITICAL - the tables were written to") && state == CHECK_CRITICAL, "tampering");
+	g.n_tamper = 0;
+	g.n_rings = 1;
+	g.rings[0] = (struct ring_gauge){.number = 2, .state = RING_READ, .lost = 70, .losing = 7};
+	ok(!strcmp(said(&g, &limits, &state), "FW CRITICAL - ring2 is losing events (7 in 0.2 s)") && state == CHECK_CRITICAL,
+	   "losing events now");
+	g.rings[0].state = RING_ABANDONED;
+	said(&g, &limits, &state);
+	ok(state == CHECK_WARNING, "a dead reader loses nothing");
 }
 
 static void test_grid(void)
@@ -265,9 +317,9 @@ int main(void)
 	test_sum();
 	test_state();
 	test_filter();
-	test_word();
 	test_ratio();
 	test_check();
+	test_check_more();
 	test_grid();
 	test_safe();
 	printf("1..%d\n", tests);

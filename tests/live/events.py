@@ -23,7 +23,7 @@ ALWAYS = {"timestamp", "event_type", "verdict", "reason", "hook", "direction", "
 NAMED = {"rule": True, "no_memory": True, "flow_cut": None, "flows_full": None}
 STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z$")
 INSTANCE = NAME + "-a"
-RING_RECORDS = (1 << 20) // 128
+RING_RECORDS = ((1 << 20) - 1) // 136  # an event of 128 bytes and its header; the ring is never quite full
 PR_SET_NAME = 15
 FWMON = os.path.join(BUILD, "bin", "fwmon")
 
