@@ -8,6 +8,7 @@ PREFIX ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 FUZZ_SECONDS ?= 60
 
 B := build
@@ -29,7 +30,8 @@ BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Wno-unused-parameter -W
 LIB_OBJ := $(patsubst lib/%.c,$(B)/lib/%.o,$(wildcard lib/*.c))
 FUZZ_C := $(wildcard tests/fuzz_*.c)
 BENCH_C := $(filter-out %.bpf.c,$(wildcard tests/bench_*.c tests/gen_*.c))
-TEST_C := $(filter-out $(FUZZ_C) $(BENCH_C) %.bpf.c,$(wildcard tests/*.c))
+PRELOAD_C := $(wildcard tests/preload_*.c)
+TEST_C := $(filter-out $(FUZZ_C) $(BENCH_C) $(PRELOAD_C) %.bpf.c,$(wildcard tests/*.c))
 TEST_BIN := $(TEST_C:%.c=$(B)/%)
 TEST_BPF := $(patsubst %.bpf.c,$(B)/%.bpf.o,$(filter-out tests/bench%,$(wildcard tests/*.bpf.c)))
 UNIT := $(patsubst %.c,%,$(wildcard tests/unit_*.c))
@@ -92,7 +94,12 @@ $(FUZZ_C:%.c=$(B)/%): $(B)/tests/fuzz_%: $(B)/tests/fuzz_%.o $(B)/lib/libfw.a
 	echo "  LD $@"
 	$(CC) $(CFLAGS) $(SANITIZE) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ -lyaml -ljansson -lbpf -lelf -lz
 
-tests: all $(TEST_BIN) $(TEST_BPF)
+$(B)/tests/preload_%.so: tests/preload_%.c
+	mkdir -p $(@D)
+	echo "  LD $@"
+	$(CC) -std=gnu11 $(WARN) $(CFLAGS) -D_GNU_SOURCE -shared -fPIC -o $@ $<
+
+tests: all $(TEST_BIN) $(TEST_BPF) $(PRELOAD_C:%.c=$(B)/%.so)
 fuzzers: $(FUZZ_C:%.c=$(B)/%)
 
 # What setup.sh may install is looked for when make starts: hence the second make.
@@ -136,6 +143,10 @@ install: all
 	install $(filter-out %/fwc,$(PROGRAMS:%=$(B)/bin/%)) $(DESTDIR)$(SBINDIR)
 	for page in man/*.[1-8]; do \
 		install -D -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/} || exit 1; done
+	install -d $(DESTDIR)$(UNITDIR)
+	for unit in examples/systemd/*.service examples/systemd/*.timer; do \
+		sed 's|/usr/local/bin/|$(BINDIR)/|g; s|/usr/local/sbin/|$(SBINDIR)/|g' $$unit \
+			>$(DESTDIR)$(UNITDIR)/$${unit##*/} || exit 1; done
 
 clean:
 	rm -rf $(B)

@@ -15,7 +15,7 @@ live="iproute2:ip mount:mount util-linux:nsenter jq:jq iputils-ping:ping curl:cu
 case ${1-} in
 build) want=$build ;;
 demo) want="$build $live" ;;
-test) want="$build $live nftables:nft perl:prove mandoc:mandoc iperf3:iperf3 traceroute:traceroute" ;;
+test) want="$build $live nftables:nft perl:prove mandoc:mandoc iperf3:iperf3 traceroute:traceroute systemd:systemd-analyze strace:strace" ;;
 bench) want="$build $live nftables:nft" ;;
 lint) want="$build shellcheck:shellcheck mandoc:mandoc cppcheck:cppcheck" ;;
 fuzz) want="$build libclang-rt-14-dev:/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a" ;;
