@@ -34,6 +34,8 @@ PRELOAD_C := $(wildcard tests/preload_*.c)
 TEST_C := $(filter-out $(FUZZ_C) $(BENCH_C) $(PRELOAD_C) %.bpf.c,$(wildcard tests/*.c))
 TEST_BIN := $(TEST_C:%.c=$(B)/%)
 TEST_BPF := $(patsubst %.bpf.c,$(B)/%.bpf.o,$(filter-out tests/bench%,$(wildcard tests/*.bpf.c)))
+# mostly wait, so that they can run beside others
+BESIDE := audit,caps,check,faults_*,fwc,fwstat,hooks_matrix,ir_read,live_trial,lockout,man,pins,seed,systemd,upgrade
 UNIT := $(patsubst %.c,%,$(wildcard tests/unit_*.c))
 ASAN := B=$(B)/asan K=$(K) CFLAGS='-O1 -g -fno-omit-frame-pointer' \
 	SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined'
@@ -112,7 +114,8 @@ test:
 	tests/setup.sh test
 	$(MAKE) --no-print-directory $(J) tests
 	$(MAKE) --no-print-directory $(J) $(ASAN) tests
-	B=$(B) prove --timer --failures --comments -j2 --rules='par=**/unit_*' --rules='seq=tests/*.t' $(PROVE_FLAGS) \
+	B=$(B) prove --timer --failures --comments -j2 --rules='par=**/unit_*' --rules='seq=tests/{$(BESIDE)}.t' \
+		--rules='seq=tests/*.t' $(PROVE_FLAGS) \
 		$(UNIT:%=$(B)/%) $(UNIT:%=$(B)/asan/%) $(sort $(wildcard tests/*.t))
 
 lint:
