@@ -28,9 +28,15 @@ static const char *differs(const struct slot_view *s, const struct fw_meta *m, e
 static int look(struct gauges *g, const struct view *v, uint32_t slot, enum gauge_depth depth)
 {
 	const char *why, *what;
-	struct meta *m = view_meta_slot(v, slot, &why);
 	struct slot_view s;
+	struct meta *m;
 
+	errno = 0;
+	m = view_meta_slot(v, slot, &why);
+	if (!m && errno == ENOMEM) {
+		complain("cannot read the names of the policy in slot %u: %s", slot, why);
+		return -1;
+	}
 	if (!m) {
 		gauges_tamper(g, "the names of the policy in slot %u can't be read: %s", slot, why);
 		return 0;

@@ -127,86 +127,146 @@ int kern_check_map(const struct kern *k, enum kern_map m)
  * killed before leaves names that nobody asks for; one that is killed later, work for the next one to finish. */
 #define MARK "maps/renaming"
 
-typedef int pin_fn(struct kern *k, int fd, const char *dir, const char *name);
+#define PINS_MAX (2 * FW_RINGS + KM_COUNT + KP_COUNT + FW_SLOTS + 1)
 
-static int pin_temporary(struct kern *k, int fd, const char *dir, const char *name)
+struct pins {
+	struct pin {
+		char dir[24], name[24]; /* below the instance's directory */
+		int fd;			/* what is to be pinned; borrowed */
+		int old;		/* what was pinned there, or -1 */
+	} list[PINS_MAX];
+	size_t n;
+};
+
+static void add_pin(struct pins *p, int fd, const char *dir, const char *name)
+{
+	struct pin *one = &p->list[p->n];
+
+	if (fd < 0)
+		return;
+	one->fd = fd;
+	one->old = -1;
+	snprintf(one->dir, sizeof(one->dir), "%s", dir);
+	snprintf(one->name, sizeof(one->name), "%s", name);
+	p->n++;
+}
+
+/* Everything that this load has made. */
+static void list_pins(const struct kern *k, struct pins *p)
+{
+	char name[24];
+
+	p->n = 0;
+	for (int i = 0; i < FW_RINGS; i++) {
+		snprintf(name, sizeof(name), "maps/" FW_RING_DIR, i);
+		add_pin(p, k->rings[i], name, "events");
+	}
+	for (int i = 0; i < KM_COUNT; i++)
+		if (k->fresh_maps[i])
+			add_pin(p, k->maps[i], "maps", map_pins[i]);
+	for (int i = 0; k->skel && i < KP_COUNT; i++)
+		add_pin(p, k->progs[i], "progs", kern_program_name(i));
+	/* images by their slots, for slot_image_fd() */
+	for (__u32 slot = 1; slot < FW_SLOTS; slot++) {
+		snprintf(name, sizeof(name), SLOT_PIN "%u", slot);
+		add_pin(p, k->staged && slot == k->new_slot ? k->new_arena : k->copies[slot], "maps", name);
+	}
+	snprintf(name, sizeof(name), "meta%u", k->staged ? k->new_slot : k->slot);
+	add_pin(p, k->new_meta, "maps", name);
+}
+
+static int make_ring_dirs(const struct kern *k)
+{
+	char path[INST_PATH_MAX];
+	int err = 0;
+
+	for (int i = 0; !err && i < FW_RINGS; i++) {
+		if (k->rings[i] < 0)
+			continue;
+		inst_pin(k->in, path, "maps/" FW_RING_DIR, i);
+		if (!inst_mkdir(k->in, path) || errno == EEXIST) {
+			err = inst_lend(k->in, path, true);
+			continue;
+		}
+		complain("cannot make %s: %s", path, strerror(errno));
+		err = EXIT_SYSTEM;
+	}
+	return err;
+}
+
+static int pin_temporary(const struct kern *k, const struct pin *p, int fd)
 {
 	char temp[INST_PATH_MAX];
 
-	inst_unlink(k->in, inst_pin(k->in, temp, "%s/%s_new", dir, name));
+	inst_unlink(k->in, inst_pin(k->in, temp, "%s/%s_new", p->dir, p->name));
 	if (!inst_put(k->in, fd, temp))
 		return inst_lend(k->in, temp, false);
 	complain("cannot pin %s: %s", temp, strerror(errno));
 	return EXIT_SYSTEM;
 }
 
-static int pin_rename(struct kern *k, int fd, const char *dir, const char *name)
+static int pin_rename(const struct kern *k, const struct pin *p)
 {
 	char path[INST_PATH_MAX], temp[INST_PATH_MAX];
 
-	inst_pin(k->in, path, "%s/%s", dir, name);
-	if (!inst_rename(k->in, inst_pin(k->in, temp, "%s/%s_new", dir, name), path))
+	inst_pin(k->in, path, "%s/%s", p->dir, p->name);
+	if (!inst_rename(k->in, inst_pin(k->in, temp, "%s/%s_new", p->dir, p->name), path))
 		return 0;
 	complain("cannot rename %s: %s", temp, strerror(errno));
 	return EXIT_SYSTEM;
 }
 
-static int make_ring_dir(struct kern *k, const char *dir)
+/* The first ${n} have been renamed, and the next could not be. */
+static void pins_back(struct kern *k, const struct pins *p, size_t n)
 {
 	char path[INST_PATH_MAX];
 
-	if (!inst_mkdir(k->in, inst_pin(k->in, path, "%s", dir)) || errno == EEXIST)
-		return inst_lend(k->in, path, true);
-	complain("cannot make %s: %s", path, strerror(errno));
-	return EXIT_SYSTEM;
+	for (size_t i = 0; i < n; i++) {
+		const struct pin *one = &p->list[i];
+
+		if (one->old < 0)
+			inst_unlink(k->in, inst_pin(k->in, path, "%s/%s", one->dir, one->name));
+		else if (!pin_temporary(k, one, one->old))
+			pin_rename(k, one);
+	}
+	inst_unlink(k->in, inst_pin(k->in, path, MARK));
+	kern_repair(k); /* the others' temporary names */
 }
 
-/* Everything that this load has made. */
-static int each_pin(struct kern *k, pin_fn *fn)
+static int rename_all(struct kern *k, struct pins *p)
 {
-	char name[32];
+	char mark[INST_PATH_MAX], path[INST_PATH_MAX];
 	int err = 0;
+	size_t n;
 
-	for (int i = 0; !err && i < FW_RINGS; i++) {
-		if (k->rings[i] < 0)
-			continue;
-		snprintf(name, sizeof(name), "maps/" FW_RING_DIR, i);
-		err = make_ring_dir(k, name);
-		if (!err)
-			err = fn(k, k->rings[i], name, "events");
-	}
-	for (int i = 0; !err && i < KM_COUNT; i++)
-		if (k->fresh_maps[i])
-			err = fn(k, k->maps[i], "maps", map_pins[i]);
-	for (int i = 0; !err && k->skel && i < KP_COUNT; i++)
-		if (k->progs[i] >= 0)
-			err = fn(k, k->progs[i], "progs", kern_program_name(i));
-	/* images by their slots, for slot_image_fd() */
-	for (__u32 slot = 1; !err && slot < FW_SLOTS; slot++) {
-		int fd = k->staged && slot == k->new_slot ? k->new_arena : k->copies[slot];
-
-		snprintf(name, sizeof(name), SLOT_PIN "%u", slot);
-		if (fd >= 0)
-			err = fn(k, fd, "maps", name);
-	}
-	snprintf(name, sizeof(name), "meta%u", k->staged ? k->new_slot : k->slot);
-	return err || k->new_meta < 0 ? err : fn(k, k->new_meta, "maps", name);
-}
-
-int kern_pin(struct kern *k)
-{
-	char mark[INST_PATH_MAX];
-	int err = each_pin(k, pin_temporary);
-
-	if (err)
-		return err;
+	for (size_t i = 0; i < p->n; i++)
+		p->list[i].old = inst_get(k->in, inst_pin(k->in, path, "%s/%s", p->list[i].dir, p->list[i].name));
 	if (inst_put(k->in, k->maps[KM_CONTROL], inst_pin(k->in, mark, MARK)) && errno != EEXIST) {
 		complain("cannot pin %s: %s", mark, strerror(errno));
 		return EXIT_SYSTEM;
 	}
-	err = each_pin(k, pin_rename);
-	if (!err)
+	for (n = 0; !err && n < p->n; n++)
+		err = pin_rename(k, &p->list[n]);
+	if (err)
+		pins_back(k, p, n - 1);
+	else
 		inst_unlink(k->in, mark);
+	return err;
+}
+
+int kern_pin(struct kern *k)
+{
+	struct pins p;
+	int err = make_ring_dirs(k);
+
+	list_pins(k, &p);
+	for (size_t i = 0; !err && i < p.n; i++)
+		err = pin_temporary(k, &p.list[i], p.list[i].fd);
+	if (!err)
+		err = rename_all(k, &p);
+	for (size_t i = 0; i < p.n; i++)
+		if (p.list[i].old >= 0)
+			close(p.list[i].old);
 	return err;
 }
 

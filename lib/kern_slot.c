@@ -33,8 +33,15 @@ int slot_image_fd(int dir, int arenas, uint32_t slot)
 	uint32_t id, len = sizeof(info);
 	int fd;
 
+	if (bpf_obj_get_info_by_fd(arenas, &info, &len))
+		return -1;
+	if (info.key_size != sizeof(slot) || info.value_size != sizeof(id)) {
+		errno = EINVAL; /* a look-up would write past ${id} */
+		return -1;
+	}
 	if (bpf_map_lookup_elem(arenas, &slot, &id))
 		return -1;
+	len = sizeof(info);
 	fd = pinned_image(dir, slot);
 	/* the pin may be of another moment: what is in the slot counts */
 	if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &len) && info.id == id)
