@@ -120,6 +120,7 @@ static __always_inline int open_flow(const struct setting *s, struct packet *p, 
 	if (ARENA(s)->flags & FW_ARENA_FULL_ALLOW)
 		return 1;
 	j->verdict = FW_VERDICT_DENY;
+	p->by = FW_REASON_ID(FW_REASON_FLOWS_FULL, h->direction);
 	count(FW_REASON_ID(FW_REASON_FLOWS_FULL, h->direction), COUNT_DENIED, p->length);
 	report(s, p, h, log, j);
 	return 0;

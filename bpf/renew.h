@@ -110,7 +110,7 @@ static __always_inline int renew_word(struct fw_flow_bucket *b, __u32 way, __u64
 		if (state <= FW_FLOW_BUSY)
 			return 0;
 		if (allowed)
-			next = (word & ~FW_FLOW_LIMITED) | flags;
+			next = (word & ~(FW_FLOW_LIMITED | FW_FLOW_SHAKEN)) | flags;
 		else
 			next = (word & 0xfff700) | flags | now << 24 |
 			       (flow_in(b, way)->key.proto == 6 ? FW_FLOW_CUT_TCP : FW_FLOW_CUT);
@@ -165,11 +165,12 @@ __noinline __u64 fw_flow_renew(__u64 ref, __u32 slot, __u32 rule, __u32 trial)
 	}
 	if (!allowed && trial)
 		return said | RENEWED_DENIED;
-	__sync_val_compare_and_swap(&flow_in(b, way)->stamp, stamp, FW_FLOW_STAMP(a->generation, (__u32)said));
-	if (allowed) {
+	/* first the word: a handshake of an earlier trial must not count for this one */
+	if (allowed)
 		renew_word(b, way, word, 1, said & RENEWED_LIMITED ? FW_FLOW_LIMITED : 0);
+	__sync_val_compare_and_swap(&flow_in(b, way)->stamp, stamp, FW_FLOW_STAMP(a->generation, (__u32)said));
+	if (allowed)
 		return said;
-	}
 	if (renew_word(b, way, word, 0, said & RENEWED_QUIET ? FW_FLOW_QUIET : 0))
 		state_stat(STAT(flows_cut));
 	return said | RENEWED_DENIED;

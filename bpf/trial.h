@@ -72,7 +72,7 @@ __noinline int fw_confirm(__u64 ref, __u32 slot, __u32 before, __u32 tcp_flags)
 		return 0;
 	if (!FLOW_REF_REPLY(ref)) {
 		if (before == FW_FLOW_SYN_RECV && FW_FLOW_STATE(flow) == FW_FLOW_ESTABLISHED)
-			flow_swap(b, way, flow, flow | FW_FLOW_SHAKEN);
+			__sync_fetch_and_or(flow_word_in(b, way), FW_FLOW_SHAKEN);
 		return 0;
 	}
 	if (!(flow & FW_FLOW_SHAKEN) || tcp_flags & (TCP_SYN | TCP_RST))

@@ -218,6 +218,10 @@ static void check_options(const struct command *c)
 		usage_error("--audit and --confirm exclude each other: first the one, then the other", "");
 	if (!loads && (c->o.audit || c->o.confirm_ms || c->o.upgrade || c->refresh || c->o.group))
 		usage_error("--confirm, --audit, --refresh, --upgrade and --group are for loading", "");
+	if (c->run && c->run != load_status && c->o.dry_run) {
+		fprintf(stderr, "fwload: -n is for loading and for --kill-flows, not for %s\n%s", c->run_name, usage);
+		exit(EXIT_USAGE);
+	}
 	if ((c->o.upgrade || c->refresh) && (c->o.audit || c->o.confirm_ms))
 		usage_error("--refresh and --upgrade stand without --audit and --confirm", "");
 }
@@ -237,7 +241,7 @@ static void read_command(struct command *c, int argc, char **argv)
 	c->file = optind < argc ? argv[optind] : c->refresh || c->o.upgrade ? NULL : "-";
 }
 
-static struct policy *read_policy(const struct command *c, int *status)
+static struct policy *read_policy(struct command *c, int *status)
 {
 	bool is_stdin = c->file && !strcmp(c->file, "-");
 	struct policy *p;
@@ -274,10 +278,12 @@ int main(int argc, char **argv)
 		flow_filter_free(&c.flows);
 		return status;
 	}
-	p = read_policy(&c, &status);
-	if (p && !status)
-		status = load_policy(p, &c.o);
-	policy_free(p);
+	do {
+		p = read_policy(&c, &status);
+		if (p && !status)
+			status = load_policy(p, &c.o);
+		policy_free(p);
+	} while (status == LOAD_AGAIN);
 	free(c.o.attach.interfaces);
 	return status;
 }

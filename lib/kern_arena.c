@@ -243,6 +243,7 @@ int kern_stage(struct kern *k, const struct image *im)
 		complain("cannot place the tables (%zu bytes): %s", bytes, strerror(errno));
 		return EXIT_SYSTEM;
 	}
+	k->new_generation = ((const struct fw_arena *)im->data)->generation;
 	k->staged = true;
 	return 0;
 }

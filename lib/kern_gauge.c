@@ -112,9 +112,11 @@ static int read_all(struct gauges *g, const struct view *v, enum gauge_depth dep
 {
 	const volatile struct fw_control *now = view_control(v);
 	struct fw_control c = {.word = now->word, .reverted_at = now->reverted_at, .reverted = now->reverted};
-	const char *why;
+	const char *why, *lacks = view_lacks(v->instance);
 
 	gauges_control(g, &c, boot_ms());
+	if (depth == GAUGE_CHECK && lacks)
+		gauges_tamper(g, "the pin %s is missing", lacks);
 	g->meta = g->word.active ? view_meta_slot(v, g->word.active, &why) : NULL;
 	if (g->word.active && !g->meta) {
 		complain("cannot read map meta%u of instance %s: %s", g->word.active, v->instance, why);

@@ -158,6 +158,7 @@ static void check_hook(struct hook_gauge *h, const struct asked *q, const struct
 	h->up = true;
 	if (!pin && !q->here) {
 		snprintf(h->detail, sizeof(h->detail), "in another network namespace: not checked");
+		h->unchecked = true;
 		return;
 	}
 	if (pin ? ask_link(q->v, pin, !l->ifindex, &a) : ask_filter(q->v, l, &a)) {

@@ -138,6 +138,7 @@ static int look_at(struct kern *k, const struct target *t, struct placed *p, __u
 	if (!alive) {
 		close(p->fd);
 		p->fd = -1;
+		*prog = 0;
 	}
 	return 0;
 }
@@ -158,16 +159,17 @@ int links_look(struct kern *k, const struct targets *t, struct placing *pl, bool
 		p->hook = t->list[i].hook;
 		p->ifindex = t->list[i].ifindex;
 		err = look_at(k, &t->list[i], p, &prog);
-		if (p->fd < 0 && is_tc(&t->list[i]) && filter_prog(k->in->name, &t->list[i]) == want && want) {
+		if (p->fd < 0 && is_tc(&t->list[i]))
+			prog = filter_prog(k->in->name, &t->list[i]);
+		if (p->fd < 0 && prog) {
 			*p->pin = 0;
 			p->mode = FW_MODE_CLSACT;
-			continue;
+		} else if (p->fd >= 0) {
+			p->mode = last_mode(k, p->pin);
 		}
 		p->old_prog = prog;
-		if (p->fd >= 0)
-			p->mode = last_mode(k, p->pin);
-		p->stale = p->fd >= 0 && prog != want;
-		*all &= p->fd >= 0 && want && !p->stale;
+		p->stale = prog && prog != want;
+		*all &= prog && want && !p->stale;
 	}
 	*all &= !has_others(k, pl);
 	return err;
@@ -199,10 +201,12 @@ static int place(struct kern *k, const struct target *t, struct placed *p, bool 
 
 	if (p->fd < 0 && p->mode != FW_MODE_CLSACT)
 		return attach ? attach_new(k, t, prog, p) : 0;
-	if (p->mode == FW_MODE_CLSACT)
-		return k->skel && filter_attach(k->in->name, t, prog) ? EXIT_SYSTEM : 0;
 	if (p->old_prog == kern_prog_id(prog))
 		return 0;
+	if (p->mode == FW_MODE_CLSACT) {
+		p->updated = !filter_attach(k->in->name, t, prog);
+		return p->updated ? 0 : EXIT_SYSTEM;
+	}
 	if (bpf_link_update(p->fd, prog, NULL)) {
 		complain("cannot update the program at %s: %s", p->pin, strerror(errno));
 		return EXIT_SYSTEM;
@@ -243,7 +247,9 @@ void links_undo(struct kern *k, const struct targets *t, struct placing *pl)
 		if (p->updated) {
 			int old = old_prog(k, p->old_prog);
 
-			if (old < 0 || bpf_link_update(p->fd, old, NULL))
+			if (p->mode == FW_MODE_CLSACT && old >= 0)
+				filter_attach(k->in->name, &t->list[i], old);
+			else if (old < 0 || bpf_link_update(p->fd, old, NULL))
 				complain("cannot put the old program back at %s: %s", p->pin, strerror(errno));
 			if (old >= 0)
 				close(old);
@@ -254,8 +260,7 @@ void links_undo(struct kern *k, const struct targets *t, struct placing *pl)
 static bool filter_kept(const struct placing *pl, const struct fw_meta_link *l)
 {
 	for (size_t i = 0; pl && i < pl->n; i++)
-		if (pl->list[i].mode == FW_MODE_CLSACT && pl->list[i].ifindex == l->ifindex &&
-		    pl->list[i].hook == l->hook)
+		if (pl->list[i].fd < 0 && pl->list[i].ifindex == l->ifindex && pl->list[i].hook == l->hook)
 			return true;
 	return false;
 }

@@ -56,6 +56,9 @@ bool link_protects(struct kern *k, const struct fw_meta_link *l);
 /* targets_of_meta(m, t): where the generation that ${m} describes was attached; targets_free() frees it. */
 void targets_of_meta(const struct meta *m, struct targets *t);
 
+/* targets_drop_gone(t): those whose interface or cgroup isn't there any more, which is said, are none. */
+void targets_drop_gone(struct targets *t);
+
 void placing_free(struct placing *pl);
 
 #endif

@@ -44,7 +44,7 @@ struct kern {
 	struct fw_arena *active; /* header of the active arena (copied), or NULL */
 	struct meta *metas[FW_SLOTS]; /* of the generations in the slots that the word names, or NULL */
 	const struct meta *meta;      /* of the active generation, or NULL */
-	__u32 new_slot;
+	__u32 new_slot, new_generation;
 	int new_arena, new_meta, old_arenas;
 	int copies[FW_SLOTS]; /* images of resident generations in new maps of another size class, or -1 */
 	bool partial;	    /* this process has marked the active tables so */
@@ -106,9 +106,10 @@ int kern_pin(struct kern *k);
  * generations says so, too. 0 or an exit status after complaining. */
 int kern_metas_follow(struct kern *k);
 
-/* kern_switch(k, trial_ms): from now on the new generation decides, on every hook; with ${trial_ms} for that long
- * only, unless the trial is committed. The one before is kept as what to return to. Can't fail. */
-void kern_switch(struct kern *k, unsigned int trial_ms);
+/* kern_switch(k, trial_ms, same): from now on the new generation decides, on every hook; with ${trial_ms} for that long
+ * only, unless the trial is committed. The one before is kept as what to return to; if it is of the ${same} policy, then
+ * what was kept before it, and an audit goes on. Can't fail. */
+void kern_switch(struct kern *k, unsigned int trial_ms, bool same);
 
 /* kern_audit(k, slot): the tables in ${slot} are the candidate of an audit; 0 ends it. */
 void kern_audit(struct kern *k, __u32 slot);

@@ -256,6 +256,7 @@ static int rename_all(struct kern *k, struct pins *p)
 
 int kern_pin(struct kern *k)
 {
+	char path[INST_PATH_MAX];
 	struct pins p;
 	int err = make_ring_dirs(k);
 
@@ -264,6 +265,10 @@ int kern_pin(struct kern *k)
 		err = pin_temporary(k, &p.list[i], p.list[i].fd);
 	if (!err)
 		err = rename_all(k, &p);
+	/* what this load had no use for is of another build, or of maps that are given up */
+	for (int i = 0; !err && k->skel && i < KP_COUNT; i++)
+		if (k->progs[i] < 0)
+			inst_unlink(k->in, inst_pin(k->in, path, "progs/%s", kern_program_name(i)));
 	for (size_t i = 0; i < p.n; i++)
 		if (p.list[i].old >= 0)
 			close(p.list[i].old);

@@ -313,7 +313,9 @@ const char *view_lacks(const char *instance)
 {
 	static const char *const pins[] = {"maps/control",  "maps/readers",	"maps/arenas",	   "maps/counters",
 					   "maps/log_limits", "maps/limits",	"maps/flows",	   "maps/flow_head",
-					   "maps/state_stats", "maps/audit_stats", "maps/rings",   "progs/clock"};
+					   "maps/state_stats", "maps/audit_stats", "maps/rings",   "progs/clock",
+					   "progs/commit", "maps/ring0/events", "maps/ring1/events", "maps/ring2/events",
+					   "maps/ring3/events"};
 	const char *lacks = NULL;
 	char path[512];
 	int dir;

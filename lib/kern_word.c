@@ -2,6 +2,7 @@
 /* The control word: which generation decides, until when, and what comes after it. */
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -104,14 +105,18 @@ __u32 kern_slot_free(const struct kern *k)
 	return 0; /* there are more slots than these three */
 }
 
-void kern_switch(struct kern *k, unsigned int trial_ms)
+void kern_switch(struct kern *k, unsigned int trial_ms, bool same)
 {
 	__u64 word = FW_WORD(k->new_slot, k->slot, 0);
 
 	k->control->abi = FW_ABI;
-	k->control->last_generation = kern_generation(k, k->new_slot);
-	k->control->reverted_at = 0;
-	k->control->reverted = 0;
+	k->control->last_generation = k->new_generation;
+	if (same) {
+		word = FW_WORD(k->new_slot, FW_WORD_FALLBACK(k->word), FW_WORD_CANDIDATE(k->word));
+	} else {
+		k->control->reverted_at = 0;
+		k->control->reverted = 0;
+	}
 	if (trial_ms)
 		word = FW_WORD_ON_TRIAL(word, boot_ms() + trial_ms);
 	set_word(k, word);
@@ -120,7 +125,7 @@ void kern_switch(struct kern *k, unsigned int trial_ms)
 void kern_audit(struct kern *k, __u32 slot)
 {
 	if (slot)
-		k->control->last_generation = kern_generation(k, slot);
+		k->control->last_generation = k->new_generation;
 	set_word(k, FW_WORD(FW_WORD_ACTIVE(k->word), FW_WORD_FALLBACK(k->word), slot));
 }
 
@@ -158,9 +163,17 @@ __u32 kern_generation(const struct kern *k, __u32 slot)
 	return generation;
 }
 
+/* What this process has put into a slot may not be pinned yet. */
+static int image_fd(const struct kern *k, __u32 slot)
+{
+	int own = k->staged && slot == k->new_slot ? k->new_arena : k->copies[slot];
+
+	return own >= 0 ? fcntl(own, F_DUPFD_CLOEXEC, 0) : slot_image_fd(k->in->dir, k->maps[KM_ARENAS], slot);
+}
+
 int kern_partial(struct kern *k, __u32 slot, bool on)
 {
-	int fd = slot ? slot_image_fd(k->in->dir, k->maps[KM_ARENAS], slot) : -1;
+	int fd = slot ? image_fd(k, slot) : -1;
 	struct fw_arena *a;
 
 	if (!slot)

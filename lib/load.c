@@ -116,7 +116,8 @@ static int load_look(struct load *l)
 	struct kern *k = &l->kern;
 	int err;
 
-	kern_repair(k);
+	if (!l->o->dry_run)
+		kern_repair(k);
 	err = kern_open(k);
 	if (err == EXIT_JUDGED && l->o->upgrade) {
 		kern_forget(k);
@@ -179,6 +180,7 @@ static int look_at_others(struct load *l)
 			l->others.list[n++] = *t;
 	}
 	l->others.n = n;
+	l->all_placed &= !n; /* of filters no pin has told it */
 	err = refuse_nested(l);
 	return err ? err : links_look(&l->kern, &l->others, &l->others_placing, &all);
 }
@@ -196,6 +198,8 @@ static int load_open(struct load *l, bool *locked)
 		return err;
 	l->empty = !l->foreign && (l->kern.control ? !l->kern.word && !l->kern.control->last_generation :
 				   links_none(&l->inst));
+	if (l->o->resident && (!l->kern.active || l->kern.active->generation != l->o->resident))
+		return LOAD_AGAIN;
 	if (l->o->group && !l->o->dry_run && inst_share(&l->inst, *l->o->group))
 		return EXIT_SYSTEM;
 	if (l->o->audit && !l->kern.active) {
@@ -230,7 +234,8 @@ static void mark_image(struct load *l)
 	const struct cidr *c = l->o->confirm_from;
 	unsigned int mapped;
 
-	if (l->kern.active && !l->all_placed)
+	/* without an active policy too: hooks of one that was given up may be there */
+	if (!l->all_placed)
 		a->flags |= FW_ARENA_PARTIAL;
 	if (!c)
 		return;

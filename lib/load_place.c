@@ -73,7 +73,8 @@ static int load_stage(struct load *l, size_t *left)
 	/* hooks alone are put right: the tables stay, and the generation with them */
 	if (!l->same || l->programs) {
 		err = kern_stage(k, &l->image);
-		zero_counters(l);
+		if (!err)
+			zero_counters(l);
 	}
 	if (!err && k->staged && k->active && !l->all_placed && !l->o->audit) {
 		k->partial = true;
@@ -83,13 +84,14 @@ static int load_stage(struct load *l, size_t *left)
 		err = kern_flows_move(k, left);
 	/* Hooks that run programs of maps that are lost to us, or of another version, go over one by one: from their policy
 	 * to ours, and not to none. */
-	l->early = !k->active && links_any(&l->placing);
+	l->early = k->fresh_maps[KM_CONTROL] && links_any(&l->placing);
 	if (!err && l->early)
 		err = seed_flows(l);
 	if (!err && l->early)
-		kern_switch(k, l->o->confirm_ms);
+		kern_switch(k, l->o->confirm_ms, false);
+	/* for an audit nothing is attached: what has gone since is gone for the policy that decides, too */
 	if (!err)
-		err = links_place(k, &l->targets, &l->placing, true);
+		err = links_place(k, &l->targets, &l->placing, !l->o->audit);
 	if (!err && l->programs)
 		err = links_place(k, &l->others, &l->others_placing, false);
 	if (!err)
@@ -133,6 +135,14 @@ static void load_undo(void)
 		load_sweep(&l->inst);
 }
 
+/* The same rules, on other interfaces or by other programs. */
+static bool same_policy(const struct load *l)
+{
+	const struct meta *m = l->kern.meta;
+
+	return m && !l->o->confirm_ms && !memcmp(m->head->policy, l->policy, sizeof(l->policy));
+}
+
 static void load_switch(struct load *l)
 {
 	struct kern *k = &l->kern;
@@ -147,7 +157,7 @@ static void load_switch(struct load *l)
 	if (!k->staged)
 		return;
 	if (!l->early)
-		kern_switch(k, l->o->confirm_ms);
+		kern_switch(k, l->o->confirm_ms, same_policy(l));
 	seed_flows(l);
 	kern_settle(k);
 }

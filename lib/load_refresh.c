@@ -20,11 +20,11 @@ static struct policy *read_snapshot(const struct meta *m, int *status)
 
 	*status = EXIT_JUDGED;
 	if (!head->ir_len || head->ir + (uint64_t)head->ir_len > m->len) {
-		complain("the policy itself isn't kept with this generation: give its file (--refresh FILE)");
+		complain("the policy itself isn't kept with this generation: give its file");
 		return NULL;
 	}
 	if (memmem(m->blob + head->ir, head->ir_len, left_out, strlen(left_out))) {
-		complain("of its large sets only the size was kept: give the policy's file (--refresh FILE)");
+		complain("of its large sets only the size was kept: give the policy's file");
 		return NULL;
 	}
 	f = fmemopen(m->blob + head->ir, head->ir_len, "r");
@@ -42,7 +42,7 @@ static struct policy *read_snapshot(const struct meta *m, int *status)
 	return p;
 }
 
-struct policy *resident_policy(const struct load_options *o, int *status)
+struct policy *resident_policy(struct load_options *o, int *status)
 {
 	struct inst in = INST_NONE;
 	struct policy *p = NULL;
@@ -63,6 +63,7 @@ struct policy *resident_policy(const struct load_options *o, int *status)
 	}
 	if (!*status)
 		p = read_snapshot(k.meta, status);
+	o->resident = p ? k.active->generation : 0;
 	kern_close(&k);
 	inst_close(&in);
 	return p;

@@ -5,9 +5,9 @@
 
 #include "load.h"
 
-/* resident_policy(o, status): what the instance was loaded with, the caller's to policy_free(). NULL, and an exit status
+/* resident_policy(o, status): what the instance was loaded with, and in ${o->resident} its generation; the caller's to policy_free(). NULL, and an exit status
  * after complaining in ${*status}: EXIT_JUDGED when nothing is loaded, or when it has sets so large that only their
  * size was kept. */
-struct policy *resident_policy(const struct load_options *o, int *status);
+struct policy *resident_policy(struct load_options *o, int *status);
 
 #endif

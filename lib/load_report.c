@@ -11,13 +11,14 @@
 /* Rules of the new policy that the last one doesn't have, and the other way round, by name. */
 static void count_rules(const struct load *l, size_t *added, size_t *removed)
 {
+	const struct meta *m = l->kern.meta;
 	size_t kept = 0;
 
-	*added = 0;
-	for (size_t i = 0; i < l->p->n_rules; i++)
-		*added += l->fresh[i];
-	kept = l->p->n_rules - *added;
-	*removed = l->kern.meta ? l->kern.meta->head->n_rules - kept : 0;
+	/* a rule keeps its id with its name */
+	for (size_t i = 0; m && i < l->p->n_rules; i++)
+		kept += meta_rule(m, l->ids[i]) != NULL;
+	*added = l->p->n_rules - kept;
+	*removed = m ? m->head->n_rules - kept : 0;
 }
 
 static const char *target_word(const struct placed *p)

@@ -39,6 +39,8 @@ static int place_active(struct kern *k, bool attach)
 	int err;
 
 	targets_of_meta(k->meta, &t);
+	if (attach)
+		targets_drop_gone(&t);
 	err = links_look(k, &t, &pl, &all);
 	if (!err && attach) {
 		err = links_place(k, &t, &pl, true);
@@ -76,8 +78,15 @@ static int begin(const struct load_options *o, struct inst *in, struct kern *k)
 	}
 	if (err || !k->control)
 		return err ? err : EXIT_JUDGED;
+	if (!k->trial_over)
+		return 0;
+	/* while the names of what was given up are known: its filters have no pins */
 	kern_trial_record(k);
-	return kern_read_active(k);
+	err = kern_read_active(k);
+	if (!err)
+		err = load_tidy(k);
+	kern_settle(k);
+	return err;
 }
 
 static void end(struct inst *in, struct kern *k)
@@ -90,14 +99,14 @@ static int reverted(const struct kern *k)
 {
 	char when[32];
 
-	complain("reverted at %s: the trial of generation %u was not committed in time", print_when(k->control->reverted_at, when),
+	complain("reverted at %s: generation %u has been given up", print_when(k->control->reverted_at, when),
 		 k->control->reverted);
 	return EXIT_JUDGED;
 }
 
-static int not_loaded(const struct load_options *o, int err)
+static int not_loaded(const struct load_options *o, const struct inst *in, int err)
 {
-	if (err == EXIT_JUDGED)
+	if (err == EXIT_JUDGED && in->dir < 0) /* else what is wrong with it has been said */
 		complain("instance %s is not loaded", o->instance);
 	return err;
 }
@@ -140,7 +149,7 @@ int load_keep(const struct load_options *o)
 	struct kern k;
 	int err = begin(o, &in, &k);
 
-	err = err ? not_loaded(o, err) : keep(o, &k);
+	err = err ? not_loaded(o, &in, err) : keep(o, &k);
 	end(&in, &k);
 	return err;
 }
@@ -183,12 +192,11 @@ static int place_fallback(struct kern *k, __u32 slot)
 	if (!err)
 		err = place_active(k, true);
 	k->meta = now;
+	/* marked as they are the active tables judge where they should; the next run tidies up */
 	if (!err && k->skel)
 		err = kern_pin(k);
 	if (!err && k->skel)
 		err = kern_metas_follow(k);
-	if (err)
-		kern_partial(k, k->slot, false);
 	return err;
 }
 
@@ -229,7 +237,7 @@ int load_roll_back(const struct load_options *o)
 	struct kern k;
 	int err = begin(o, &in, &k);
 
-	err = err ? not_loaded(o, err) : roll_back(o, &k);
+	err = err ? not_loaded(o, &in, err) : roll_back(o, &k);
 	end(&in, &k);
 	return err;
 }
@@ -241,7 +249,7 @@ int load_audit_end(const struct load_options *o)
 	int err = begin(o, &in, &k);
 
 	if (err) {
-		err = not_loaded(o, err);
+		err = not_loaded(o, &in, err);
 	} else if (!FW_WORD_CANDIDATE(k.word)) {
 		if (!o->quiet)
 			complain("no audit is on");

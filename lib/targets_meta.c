@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "kern_link.h"
+#include "resolve.h"
 #include "tables_build.h"
 
 void targets_of_meta(const struct meta *m, struct targets *t)
@@ -24,4 +26,30 @@ void targets_of_meta(const struct meta *m, struct targets *t)
 			.xdp = l->mode == FW_MODE_GENERIC ? XDP_MODE_GENERIC : XDP_MODE_AUTO,
 		};
 	}
+}
+
+static bool is_gone(const struct target *t)
+{
+	char name[IF_NAMESIZE];
+	uint64_t id;
+	uint32_t level;
+
+	if (!hook_is_cgroup(t->hook))
+		return !if_indextoname(t->ifindex, name);
+	return cgroup_lookup(t->name, &id, &level) || id != t->id;
+}
+
+void targets_drop_gone(struct targets *t)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->n; i++) {
+		if (!is_gone(&t->list[i])) {
+			t->list[n++] = t->list[i];
+			continue;
+		}
+		complain("%s %s is gone: not attached", hook_name(t->list[i].hook), t->list[i].name);
+		free(t->list[i].name);
+	}
+	t->n = n;
 }

@@ -105,7 +105,9 @@ static void make_clock(void)
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_SLEEPABLE);
 	int fd = bpf_prog_load(BPF_PROG_TYPE_SYSCALL, "t", "GPL", code, 4, &opts);
 
-	need(fd >= 0 && !mkdir(pin_path("/progs"), 0700) && !bpf_obj_pin(fd, pin_path("/progs/clock")), "clock");
+	need(fd >= 0 && !mkdir(pin_path("/progs"), 0700) && !bpf_obj_pin(fd, pin_path("/progs/clock")) &&
+		     !bpf_obj_pin(fd, pin_path("/progs/commit")),
+	     "clock");
 }
 
 static void make_state(void)

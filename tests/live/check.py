@@ -237,6 +237,10 @@ def test_pins(lab):
         os.rename(lab.pin("maps/" + pin), lab.pin("maps/kept"))
         critical(lab, "a map's pin was removed: " + pin, "cannot ", "No such file")
         os.rename(lab.pin("maps/kept"), lab.pin("maps/" + pin))
+    for pin in ("maps/log_limits", "maps/rings", "maps/ring0/events", "progs/commit"):
+        os.rename(lab.pin(pin), lab.pin(pin) + "_kept")
+        critical(lab, "a pin that fwstat itself doesn't need was removed: " + pin, "the pin %s is missing" % pin)
+        os.rename(lab.pin(pin) + "_kept", lab.pin(pin))
     same(check(lab)[0], 0, "as it was before")
     os.rename(lab.pin("maps/limits"), lab.pin("maps/kept"))
     call(BPFTOOL, "map", "create", lab.pin("maps/limits"), "type", "lru_hash", "key", "24", "value", "8", "entries", "16", "name", "limits")

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A policy on trial: what decides during it, how it ends - by its deadline with no process of ours alive, by --commit, by
 --rollback, by a handshake - and that nothing of the policy before is lost in between."""
+import termios
+import fcntl
 import calendar
 import ctypes
 import json
@@ -633,6 +635,12 @@ def test_confirm_from(lab):
         same(wait_until(lambda: not pending(lab)), True, name + "a new connection from there does")
         said = [fwload(lab, "--commit"), fwload(lab, "--status")]
         same(([x.status for x in said], "generation   2" in said[1].out, "trial" in said[1].out), ([0, 0], True, False), name + "and --commit finds it done", *said)
+        fwload(lab, "--confirm", "60s", "--confirm-from", prefix, doc=policy("A", "B", "C"), where=where)
+        for _ in range(3):
+            good.send(b"x")
+        wait_until(lambda c=good: not struct.unpack("i", fcntl.ioctl(c, termios.TIOCOUTQ, bytes(4)))[0]) # all of it was acknowledged
+        ok(pending(lab), name + "a connection that has confirmed a trial doesn't confirm the next")
+        fwload(lab, "--rollback")
         for s in servers + [good, u]:
             s.close()
     said = fwload(lab, "--confirm", "5s", "--confirm-from", "10.0.0.0/8", doc=policy("A", stateful=False), where=where)
