@@ -17,7 +17,8 @@
 
 static const char usage[] =
 	"usage: fwload [-n] [-N INSTANCE] [-i IFACE]... [-g CGROUP] [--xdp MODE] [-W] [--wait DURATION]\n"
-	"              [--confirm DURATION [--confirm-from CIDR] | --audit | --refresh | --upgrade] [FILE]\n"
+	"              [--confirm DURATION [--confirm-from CIDR] | --audit | --refresh | --upgrade]\n"
+	"              [--group GROUP] [FILE]\n"
 	"       fwload --commit | --rollback | --audit-end | --status | --unload [-N INSTANCE]\n"
 	"       fwload --kill-flows FILTER [-n] [-N INSTANCE]\n"
 	"Load a compiled policy (fwc's output; standard input when no FILE) into the kernel.\n"
