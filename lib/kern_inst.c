@@ -114,7 +114,9 @@ static bool is_ours(int dir, const char *name)
 {
 	struct stat st;
 
-	return !fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) && st.st_uid == 0 && !(st.st_mode & (S_IWGRP | S_IWOTH));
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW)) /* it was, when it was opened */
+		return errno != ENOENT;
+	return st.st_uid == 0 && !(st.st_mode & (S_IWGRP | S_IWOTH));
 }
 
 /* What is in use isn't empty, and who has opened it in this moment sees that it is gone when he has the lock. What was
@@ -267,32 +269,44 @@ DIR *inst_opendir(const struct inst *in, const char *pin)
 	return d;
 }
 
-int inst_empty(const struct inst *in, const char *sub)
+static int empty_one(const struct inst *in, const char *sub, const char *name)
 {
 	char path[INST_PATH_MAX], inner[INST_PATH_MAX];
-	DIR *d = inst_opendir(in, inst_pin(in, path, "%s", sub));
-	struct dirent *e;
 	int err = 0;
 
-	if (!d)
-		return errno == ENOENT ? 0 : EXIT_SYSTEM;
-	while ((e = readdir(d))) {
-		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
-			continue;
-		snprintf(inner, sizeof(inner), "%.100s/%.255s", sub, e->d_name);
-		inst_pin(in, path, "%s", inner);
-		if (!inst_unlink(in, path))
-			continue;
-		if (errno == EISDIR || errno == EPERM) {
-			err |= inst_empty(in, inner);
-			if (!unlinkat(in->dir, inner, AT_REMOVEDIR))
-				continue;
-		}
-		complain("cannot remove %s: %s", path, strerror(errno));
-		err = EXIT_SYSTEM;
+	if (!strcmp(name, ".") || !strcmp(name, ".."))
+		return 0;
+	snprintf(inner, sizeof(inner), "%.100s/%.255s", sub, name);
+	inst_pin(in, path, "%s", inner);
+	if (!inst_unlink(in, path))
+		return 0;
+	if (errno == EISDIR || errno == EPERM) {
+		err = inst_empty(in, inner);
+		if (!unlinkat(in->dir, inner, AT_REMOVEDIR))
+			return err;
 	}
-	closedir(d);
-	return err;
+	complain("cannot remove %s: %s", path, strerror(errno));
+	return EXIT_SYSTEM;
+}
+
+/* Without opendir(): this is also called when there is no memory left. */
+int inst_empty(const struct inst *in, const char *sub)
+{
+	int fd = openat(in->dir, sub, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), err = 0;
+	char buf[2048] __attribute__((aligned(8)));
+	ssize_t n;
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : EXIT_SYSTEM;
+	while ((n = getdents64(fd, buf, sizeof(buf))) > 0)
+		for (ssize_t at = 0; at < n;) {
+			const struct dirent64 *e = (const struct dirent64 *)(buf + at);
+
+			err |= empty_one(in, sub, e->d_name);
+			at += e->d_reclen;
+		}
+	close(fd);
+	return n < 0 ? EXIT_SYSTEM : err;
 }
 
 int inst_remove(const struct inst *in)

@@ -338,7 +338,7 @@ int links_drop_all(const struct inst *in)
 	}
 	if (ifaces)
 		if_freenameindex(ifaces);
-	return err;
+	return err | inst_empty(in, "links"); /* where the directory could not be listed */
 }
 
 bool links_none(const struct inst *in)

@@ -319,7 +319,7 @@ static int refused(int err)
 	if (err == EPERM)
 		complain("fwload needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (or root)");
 	else if (err == EINVAL || err == EOPNOTSUPP || err == ESRCH)
-		complain("fw needs Linux 6.1 or newer with BTF (/sys/kernel/btf/vmlinux)");
+		complain("fw needs Linux 6.1 or newer with BTF (/sys/kernel/btf/vmlinux); when out of memory for that, libbpf says the same");
 	return EXIT_SYSTEM;
 }
 
